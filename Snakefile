@@ -1,0 +1,34 @@
+# The whole study as one graph of jobs: `snakemake --cores 2`. The rules are in workflow/rules/.
+from snakemake.utils import min_version
+
+min_version("9.19")  # compares files by content after a pull, and knows pathvars
+
+
+configfile: workflow.source_path("params.yaml")
+
+
+container: "docker://pig"  # for --sdm apptainer: an image with requirements.txt installed, which you build
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/generate.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/segment.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.table1.output,
+        rules.table2.output,
+        rules.pairing.output,
+        expand("<reports>/figures/{name}.png", name=FIGURES),
+        # Git keeps the reports, and without the rest a fresh clone would look finished.
+        expand("<run>/fold{fold}/{net}.safetensors", fold=FOLDS, net=METHODS["pig"]),
+        expand("<run>/fold{fold}/pig.zip", fold=FOLDS),
+        expand("<run>/fold0/{method}.zip", method=METHODS),
+        expand("<run>/fold{fold}/segment/{row}.csv", fold=FOLDS, row=TRAINING_SETS),
+        expand("<run>/fidelity/{set}.json", set=SCORED),

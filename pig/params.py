@@ -1,0 +1,275 @@
+"""params.yaml -> frozen, validated settings. An unknown, missing or ill-typed key is an error that names it."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pig.errors import InputError
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Chance = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Sections = SimpleNamespace  # one attribute a section, e.g. sections.network.width
+Prediction = Literal["eps", "v", "x0"]
+
+
+class Section(BaseModel):
+    """A section of params.yaml; params.yaml itself says what each key means, its unit and origin."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Data(Section):
+    source: str
+    size: Count
+
+
+class Phantom(Section):
+    patients: Count
+    views: list[Literal["CC", "MLO"]] = Field(min_length=1)
+    slices: Count
+    seed: Seed
+
+
+class Folds(Section):
+    count: Annotated[int, Field(ge=2)]
+    validation: Share
+    seed: Seed
+    leak: bool
+
+
+class Network(Section):
+    width: Count
+    multipliers: list[Count] = Field(min_length=1)
+    blocks: Count
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    stem: Count
+
+
+class Process(Section):
+    T: Count
+    schedule: Literal["linear", "cosine"]
+    beta_1: Share
+    beta_T: Share
+
+
+class Denoiser(Section):
+    prediction: Prediction
+    min_snr: Positive | None
+
+
+class Guided(Denoiser):
+    loss_weight: Literal["none", "sigmoid"]
+    clip_guide: bool
+    initial_weights: str | None
+
+
+class Training(Section):
+    epochs: Count | None
+    steps: Count | None
+    batch: Count
+    learning_rate: Positive
+    warmup: Annotated[int, Field(ge=0)]
+    schedule: Literal["constant", "cosine", "plateau"]
+    plateau_factor: Share
+    plateau_patience: Count
+    ema: Share | None
+    clip_norm: Positive | None
+    precision: Literal["fp32", "bf16"]
+    antithetic: bool
+    keep: Literal["best", "last"]
+    validate_every: Count
+    validation_draws: Count
+    checkpoint_every: Count
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Training":
+        if (self.epochs is None) == (self.steps is None):
+            raise ValueError("expected either epochs or steps, and null for the other")
+        return self
+
+
+class Sampling(Section):
+    steps: Count
+    ddpm_steps: Count
+    spacing: Literal["trailing", "leading"]
+    clip: bool
+    guide: Literal["x0_hat", "local_mean"]
+    mask: Literal["sign", "local_mean"]
+    grey_levels: Literal["fixed", "batch"]
+    batch: Count
+    shards: Count
+    seed: Seed
+
+
+class Fidelity(Section):
+    slices: Annotated[int, Field(ge=2)]
+    kid_subsets: Count
+    kid_subset_size: Annotated[int, Field(ge=2)]
+    batch: Count
+    seed: Seed
+
+
+class Segmentation(Section):
+    doses: list[Count] = Field(min_length=1)
+    encoder: str
+    depth: Annotated[int, Field(ge=3, le=5)]
+    decoder_channels: list[Count]
+    steps: Count
+    batch: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    warmup: Annotated[int, Field(ge=0)]
+    schedule: Literal["constant", "cosine"]
+    clip_norm: Positive | None
+    precision: Literal["fp32", "bf16"]
+    flip: Chance
+    threshold: Share
+    keep: Literal["best", "last"]
+    validate_every: Count
+    checkpoint_every: Count
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _one_channel_a_level(self) -> "Segmentation":
+        if len(self.decoder_channels) != self.depth:
+            raise ValueError(f"expected {self.depth} decoder_channels, one a level of depth")
+        return self
+
+
+class Pairing(Section):
+    ring: Share
+    seed: Seed
+
+
+class Figures(Section):
+    progression_steps: Annotated[int, Field(ge=2)]
+    progression_pairs: Count
+    sheet_pairs: Count
+    dpi: Count
+
+
+class Params(Section):
+    """The settings of one profile, all sections."""
+
+    profile: str
+    reports: str
+    data: Data
+    phantom: Phantom
+    folds: Folds
+    network: Network
+    process: Process
+    guider: Denoiser
+    guided: Guided
+    ddpm: Denoiser
+    training: Training
+    sampling: Sampling
+    fidelity: Fidelity
+    segmentation: Segmentation
+    pairing: Pairing
+    figures: Figures
+
+    @model_validator(mode="after")
+    def _steps_divide(self) -> "Params":
+        for key in ("steps", "ddpm_steps"):
+            if self.process.T % getattr(self.sampling, key):
+                raise ValueError(f"sampling.{key}: expected a divisor of process.T = {self.process.T}")
+        fold = self.network.stem * 2 ** (len(self.network.multipliers) - 1)
+        if self.data.size % fold:
+            raise ValueError(f"data.size: expected a multiple of {fold} for network.stem and .multipliers")
+        return self
+
+    def sections(self, names: Iterable[str]) -> Sections:
+        """The named sections."""
+        return Sections(**{name: getattr(self, name) for name in names})
+
+
+def load(path: str | Path, profile: str | None = None) -> Params:
+    """Read `path` and lay `profile` (default: the one that the file names) over its sections.
+
+    Raises:
+        InputError: no such file or profile; a key that is unknown, missing or of the wrong type.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: expected a file of settings ({error.strerror})") from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: expected YAML; {' '.join(str(error).split())}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: expected sections, found {type(raw).__name__}")
+    return resolve({**raw, "profile": profile or raw.get("profile")}, str(path))
+
+
+def resolve(raw: Mapping[str, Any], name: str = "params.yaml") -> Params:
+    """Validate the sections of `raw` with `raw["profiles"][raw["profile"]]` laid over them.
+
+    Works on Snakemake's `config` too. Raises InputError as `load` does.
+    """
+    base = dict(raw)
+    profiles = base.pop("profiles", None)
+    if not isinstance(profiles, dict):
+        raise InputError(f"{name}: profiles: expected a section a profile")
+    chosen = base.get("profile")
+    if chosen not in profiles:
+        raise InputError(f"{name}: profile: expected one of {', '.join(profiles)}; found {chosen!r}")
+    merged = overlay(base, profiles[chosen] or {})
+    try:
+        return Params.model_validate_json(json.dumps(merged))
+    except ValidationError as error:
+        raise InputError(f"{name}: {_explain(error)}") from None
+
+
+def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `over` replaced, section by section."""
+    out = dict(base)
+    for key, value in over.items():
+        below = out.get(key)
+        out[key] = overlay(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return out
+
+
+def to_json(params: Params, *names: str) -> str:
+    """The named sections as JSON: what a job is given, no more."""
+    return json.dumps({name: getattr(params, name).model_dump() for name in names}, sort_keys=True)
+
+
+def from_json(text: str, names: Iterable[str]) -> Sections:
+    """The inverse of `to_json`: the named sections, each validated. Raises InputError."""
+    try:
+        raw = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"--cfg: expected JSON ({error})") from None
+    out = {}
+    for name in names:
+        if name not in raw:
+            raise InputError(f"--cfg: expected the section {name}")
+        kind = Params.model_fields[name].annotation
+        assert isinstance(kind, type) and issubclass(kind, Section)
+        try:
+            out[name] = kind.model_validate_json(json.dumps(raw[name]))
+        except ValidationError as error:
+            raise InputError(f"--cfg: {name}.{_explain(error)}") from None
+    return Sections(**out)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first complaint in one line: the key, what is wrong, what was found."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key}: missing key"
+    if first["type"] == "extra_forbidden":
+        return f"{key}: unknown key"
+    message = first["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(first["input"], dict) else f"; found {first['input']!r}"
+    return f"{key}: {message}{found}" if key else message

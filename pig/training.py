@@ -1,0 +1,229 @@
+"""fit(): one training loop for every network of the study, a generator that can be stopped and resumed.
+
+Every random number of step k comes from a generator seeded with (seed, k), so a run resumed at step k
+draws what an uninterrupted one would have drawn, and the final weights are the same bit for bit (CPU).
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+Weights = dict[str, Tensor]
+Loss = Callable[[nn.Module, Tensor, Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; params.yaml says what each number means."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 0
+    schedule: str = "constant"
+    plateau_every: int = 1  # steps of one epoch
+    plateau_factor: float = 0.25
+    plateau_patience: int = 4
+    ema: float | None = None
+    clip_norm: float | None = None
+    precision: str = "fp32"
+    keep: str = "last"
+    validate_every: int = 100
+    seed: int = 0
+
+
+@dataclass
+class _State:
+    """All that is needed to go on, besides the weights and the optimiser's moments."""
+
+    step: int = 0
+    since: list[float] = field(default_factory=list)  # training losses since the last point of the curve
+    curve: list[dict[str, float]] = field(default_factory=list)
+    epoch: list[float] = field(default_factory=list)  # training losses of this epoch, for the plateau
+    plateau_best: float = math.inf
+    plateau_bad: int = 0
+    plateau_scale: float = 1.0
+    best: float = math.inf
+
+
+class Progress(NamedTuple):
+    """What fit() yields after each step."""
+
+    step: int  # steps done
+    loss: float  # of this step
+    curve: list[dict[str, float]]  # points so far: step, loss (mean since the last), validation, learning_rate
+    weights: Callable[[], Weights]  # the weights to keep: averaged if ema, the best so far if keep is best
+    checkpoint: Callable[[], dict[str, Any]]  # the state from which fit() goes on
+
+
+def seed_of(*numbers: int) -> int:
+    """One 63-bit seed from several numbers, e.g. (seed, step): different numbers, independent streams."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def batch_rows(step: int, rows: int, batch: int, seed: int) -> Tensor:
+    """Rows (batch,) of step 0, 1, ..: an endless walk through shuffled passes over all rows."""
+    at = torch.arange(step * batch, (step + 1) * batch)
+    orders = {
+        epoch: torch.randperm(rows, generator=Generator().manual_seed(seed_of(seed, 1, epoch)))
+        for epoch in range(int(at[0]) // rows, int(at[-1]) // rows + 1)
+    }
+    return torch.stack([orders[int(i) // rows][int(i) % rows] for i in at])
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Of step 0, 1, ..: linear warm-up, then constant or half a cosine to 0 (a plateau scales it further)."""
+    warm = min(1.0, (step + 1) / (recipe.warmup + 1))
+    if recipe.schedule != "cosine":
+        return recipe.learning_rate * warm
+    done = max(0, step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def fit(
+    model: nn.Module,
+    loss: Loss,
+    rows: int,
+    recipe: Recipe,
+    validate: Callable[[nn.Module], float] | None = None,
+    checkpoint: dict[str, Any] | None = None,
+) -> Iterator[Progress]:
+    """Train `model` in place with Adam for recipe.steps steps and yield Progress after each.
+
+    Args:
+        loss: (model, rows (batch,) int64, CPU generator) -> scalar; draws its randomness from the generator.
+        rows: how many training rows there are.
+        validate: model -> validation loss, with draws of its own that are always the same.
+        checkpoint: what Progress.checkpoint() gave, to go on from there.
+
+    Raises:
+        FloatingPointError: the loss is not a number, at the step named.
+    """
+    device = next(model.parameters()).device
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    average = copy.deepcopy(model).requires_grad_(False) if recipe.ema else model
+    best: Weights = {}
+    state = _State()
+    if checkpoint is not None:
+        model.load_state_dict(checkpoint["model"])
+        average.load_state_dict(checkpoint["average"])
+        optimizer.load_state_dict(checkpoint["optimizer"])
+        best, state = checkpoint["best"], _State(**checkpoint["state"])
+
+    def weights() -> Weights:
+        return best if recipe.keep == "best" and best else _copy(average)
+
+    def snapshot() -> dict[str, Any]:
+        return {
+            "model": _copy(model),
+            "average": _copy(average),
+            "optimizer": copy.deepcopy(optimizer.state_dict()),
+            "best": best,
+            "state": copy.deepcopy(vars(state)),
+        }
+
+    while state.step < recipe.steps:
+        value = _step(model, loss, optimizer, rows, recipe, state, device)
+        if recipe.ema:
+            _average(average, model, min(recipe.ema, (1 + state.step) / (10 + state.step)))
+        state.step += 1
+        state.since.append(value)
+        _plateau(state, recipe, value)
+        if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
+            best = _validate(average, validate, state, best, optimizer)
+        yield Progress(state.step, value, state.curve, weights, snapshot)
+
+
+def _step(
+    model: nn.Module,
+    loss: Loss,
+    optimizer: torch.optim.Optimizer,
+    rows: int,
+    recipe: Recipe,
+    state: _State,
+    device: torch.device,
+) -> float:
+    """One optimiser step; returns its loss."""
+    model.train()
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(recipe, state.step) * state.plateau_scale
+    seed = seed_of(recipe.seed, 2, state.step)
+    chosen = batch_rows(state.step, rows, recipe.batch, recipe.seed).to(device)
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(cuda):
+        torch.manual_seed(seed)  # dropout draws from the global generator
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            value = loss(model, chosen, Generator().manual_seed(seed))
+        optimizer.zero_grad(set_to_none=True)
+        value.backward()  # type: ignore[no-untyped-call]
+    if recipe.clip_norm is not None:
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+    optimizer.step()
+    if not math.isfinite(result := value.item()):
+        raise FloatingPointError(f"the loss is {result} at step {state.step + 1}; expected a finite number")
+    return result
+
+
+def _average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Exponential moving average of the weights; counters and other integers are copied."""
+    with torch.no_grad():
+        for old, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - decay)
+            else:
+                old.copy_(new)
+
+
+def _plateau(state: _State, recipe: Recipe, value: float) -> None:
+    """ReduceLROnPlateau on the training loss: after `patience` epochs without a new best, scale the rate."""
+    if recipe.schedule != "plateau":
+        return
+    state.epoch.append(value)
+    if state.step % recipe.plateau_every:
+        return
+    mean = math.fsum(state.epoch) / len(state.epoch)
+    state.epoch.clear()
+    if mean < state.plateau_best * (1 - 1e-4):  # torch's default threshold
+        state.plateau_best, state.plateau_bad = mean, 0
+        return
+    state.plateau_bad += 1
+    if state.plateau_bad > recipe.plateau_patience:
+        state.plateau_scale *= recipe.plateau_factor
+        state.plateau_bad = 0
+
+
+def _validate(
+    average: nn.Module,
+    validate: Callable[[nn.Module], float] | None,
+    state: _State,
+    best: Weights,
+    optimizer: torch.optim.Optimizer,
+) -> Weights:
+    """Add a point to the curve; returns the best weights so far."""
+    value = math.nan
+    if validate is not None:
+        average.eval()
+        with torch.no_grad():
+            value = validate(average)
+        if value < state.best:
+            state.best, best = value, _copy(average)
+    state.curve.append(
+        {
+            "step": state.step,
+            "loss": math.fsum(state.since) / len(state.since),
+            "validation": value,
+            "learning_rate": optimizer.param_groups[0]["lr"],
+        }
+    )
+    state.since.clear()
+    return best
+
+
+def _copy(model: nn.Module) -> Weights:
+    return {key: value.detach().cpu().clone() for key, value in model.state_dict().items()}

@@ -1,0 +1,188 @@
+"""Train one denoiser on the training patients of one fold.
+
+Reads the archive of pairs and the split, and for `guided` also the fold's trained guider. Writes the
+network (.safetensors, its header says how it was made) and its loss curve (csv: step, loss, validation,
+learning_rate). After an interruption run the same command again: it goes on from --state, and the final
+weights are bit-identical (on a CPU) to those of an uninterrupted run.
+"""
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any
+
+from pig import params
+from pig.errors import InputError
+from pig.verbs.common import (
+    add_compute,
+    add_fit,
+    add_settings,
+    compute,
+    digest_of,
+    drop_state,
+    run_fit,
+    settings,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Generator, Tensor, nn
+
+    from pig.methods import Trained
+
+NETS = ("guider", "guided", "ddpm")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("net", metavar="NET", choices=NETS, help=f"one of {', '.join(NETS)}")
+    parser.add_argument("--pairs", metavar="ZIP", required=True, help="archive of mask-image pairs")
+    parser.add_argument("--split", metavar="CSV", required=True, help="roles by fold, from `pig split`")
+    parser.add_argument("--fold", metavar="K", type=int, required=True, help="fold, counted from 0")
+    parser.add_argument("--guider", metavar="FILE", help="the fold's trained guider (for guided only)")
+    parser.add_argument("--out", metavar="FILE", required=True, help="network to write")
+    add_fit(parser)
+    add_settings(parser)
+    add_compute(parser)
+
+
+def run(args: Namespace) -> None:
+    shared = ("network", "process", "training", "folds")
+    own = ("guider", "guided") if args.net == "guided" else (args.net,)
+    chosen = settings(args, *shared, *own)
+    if (args.guider is not None) != (args.net == "guided"):
+        raise InputError(f"--guider: expected for guided and for no other; training {args.net}")
+    device = compute(args)
+
+    import pandas as pd
+    import torch
+
+    from pig import methods, weights
+    from pig.pairs import digest, read_archive, rows
+
+    pairs = read_archive(args.pairs)
+    if pairs.masks is None:
+        raise InputError(f"{args.pairs}: expected pairs, found images without masks")
+    split = pd.read_csv(args.split, dtype=str)
+    roles = ("train", "validation", "test") if chosen.folds.leak else ("train",)
+    train = pairs.select(rows(split, pairs.table, args.fold, *roles))
+    held_out = pairs.select(rows(split, pairs.table, args.fold, "validation"))
+
+    torch.manual_seed(chosen.training.seed)
+    model = methods.build(args.net, chosen.network.model_dump())
+    initial = getattr(getattr(chosen, args.net), "initial_weights", None)
+    if initial:
+        weights.fill(model.net, weights.load(initial)[0], initial)  # type: ignore[arg-type]
+    frozen = {"guider": read_net(args.guider, device)[0]} if args.guider else {}
+    model.to(device)
+    loss, validate = losses(args.net, frozen, chosen, train, held_out, device)
+    kept = run_fit(
+        args,
+        model,
+        loss,
+        len(train),
+        recipe(chosen.training, len(train)),
+        validate,
+        label=f"{args.net} fold {args.fold}",
+        checkpoint_every=chosen.training.checkpoint_every,
+        fingerprint=digest_of(vars(chosen), digest(train), args.net, args.fold, args.guider, initial),
+    )
+    model.load_state_dict(kept)
+    header = {
+        "net": args.net,
+        "fold": args.fold,
+        "size": list(pairs.images.shape[1:]),
+        "prediction": getattr(chosen, args.net).prediction,
+        "data": digest(train),
+        "trained_pairs": len(train),
+        **{key: value.model_dump() for key, value in vars(chosen).items()},
+        **provenance("train"),
+    }
+    weights.save(args.out, model.net.state_dict(), header)  # type: ignore[union-attr, operator, arg-type]
+    drop_state(args)
+
+
+def provenance(verb: str) -> dict[str, str]:
+    """Version, hash of the verb's code and git revision, for the header of a network."""
+    import subprocess
+    from pathlib import Path
+
+    from pig import __version__
+    from pig.code import code_hash
+
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        found = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        found = ""
+    return {"version": __version__, "code": code_hash(f"verbs.{verb}"), "revision": found or "unknown"}
+
+
+def recipe(training: params.Training, rows: int) -> Any:
+    """The section `training` as a Recipe; epochs become steps."""
+    from pig.training import Recipe
+
+    an_epoch = -(-rows // training.batch)
+    return Recipe(
+        steps=training.steps or (training.epochs or 0) * an_epoch,
+        batch=training.batch,
+        learning_rate=training.learning_rate,
+        warmup=training.warmup,
+        schedule=training.schedule,
+        plateau_every=an_epoch,
+        plateau_factor=training.plateau_factor,
+        plateau_patience=training.plateau_patience,
+        ema=training.ema,
+        clip_norm=training.clip_norm,
+        precision=training.precision,
+        keep=training.keep,
+        validate_every=training.validate_every,
+        seed=training.seed,
+    )
+
+
+def read_net(path: str, device: "torch.device") -> "tuple[Trained, dict[str, Any]]":
+    """A trained network, in evaluation mode on `device`, and its header."""
+    from pig import methods, weights
+
+    state, header = weights.load(path, ("net", "network", "prediction", "process"))
+    if header["net"] not in methods.NETS:
+        raise InputError(f"{path}: net is {header['net']!r}; expected one of {', '.join(methods.NETS)}")
+    model = methods.build(header["net"], header["network"])
+    weights.fill(model.net, state, path)  # type: ignore[arg-type]
+    return methods.Trained(model.to(device).eval().requires_grad_(False), header["prediction"]), header
+
+
+def losses(net: str, frozen: Any, chosen: Any, train: Any, held_out: Any, device: "torch.device") -> Any:
+    """(training loss, validation loss) of `net` for fit(); the validation's draws are always the same."""
+    import torch
+
+    from pig.diffusion import draw
+    from pig.methods import NETS, schedule
+    from pig.training import seed_of
+
+    alphabar = schedule(chosen.process).to(device)
+    training = chosen.training
+
+    def tensors(pairs: Any) -> "tuple[Tensor, Tensor]":
+        """uint8 on the device: (masks, images), each (N, 1, H, W); scaled to [-1, 1] a batch at a time."""
+        masks = torch.from_numpy(pairs.masks).to(device, torch.uint8)[:, None]
+        return masks, torch.from_numpy(pairs.images).to(device)[:, None]
+
+    data, validation = tensors(train), tensors(held_out)
+
+    def error(model: "nn.Module", masks: "Tensor", images: "Tensor", generator: "Generator") -> "Tensor":
+        x0, y0 = masks.float() * 2 - 1, images.float() / 127.5 - 1
+        draws = draw(x0, alphabar, generator, training.antithetic)
+        return NETS[net].loss(model, frozen, x0, y0, alphabar, draws, chosen)
+
+    def loss(model: "nn.Module", rows: "Tensor", generator: "Generator") -> "Tensor":
+        return error(model, data[0][rows], data[1][rows], generator)
+
+    def validate(model: "nn.Module") -> float:
+        total = 0.0
+        for first in range(0, training.validation_draws, training.batch):
+            count = min(training.batch, training.validation_draws - first)
+            rows = (torch.arange(first, first + count) % len(held_out)).to(device)
+            generator = torch.Generator().manual_seed(seed_of(training.seed, 3, first))
+            total += error(model, validation[0][rows], validation[1][rows], generator).item() * count
+        return total / training.validation_draws
+
+    return loss, validate

@@ -1,0 +1,350 @@
+"""The heart against oracles: closed forms, another library, identities."""
+
+import math
+from itertools import pairwise
+
+import diffusers
+import pytest
+import torch
+
+from pig import diffusion as D
+from pig.masks import local_mean
+from pig.nets import Concatenated, UNet
+
+T = 1024
+ALPHABAR = D.linear_schedule(T)
+MEAN = torch.tensor([0.3, -0.2], dtype=torch.float64)
+COVARIANCE = torch.tensor([[0.36, 0.624], [0.624, 1.69]], dtype=torch.float64)
+
+
+def last(frames):
+    *_, final = frames
+    return final
+
+
+def randn(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def rowwise(t):
+    return ALPHABAR[t].view(-1, 1, 1, 1)
+
+
+# ------------------------------------------------------------------ schedules and the forward process
+def test_linear_schedule_is_the_product_of_its_betas():
+    assert ALPHABAR[0] == 1 and len(ALPHABAR) == T + 1
+    expected = 1.0
+    for i in range(T):
+        expected *= 1 - (1e-4 + (0.02 - 1e-4) * i / (T - 1))
+        assert math.isclose(ALPHABAR[i + 1].item(), expected, rel_tol=1e-10)
+
+
+def test_cosine_schedule_equals_diffusers():
+    theirs = diffusers.DDPMScheduler(T, beta_schedule="squaredcos_cap_v2").alphas_cumprod.double()
+    assert torch.allclose(D.cosine_schedule(T)[1:], theirs, atol=1e-6)
+
+
+def test_forward_process_has_the_moments_of_eq_3():
+    x0, t = torch.full((200_000,), 0.7, dtype=torch.float64), 300
+    xt = D.noise(x0, randn(200_000), ALPHABAR[t])
+    assert xt.mean().item() == pytest.approx(0.7 * ALPHABAR[t].sqrt().item(), abs=0.01)
+    assert xt.var().item() == pytest.approx(1 - ALPHABAR[t].item(), rel=0.02)
+
+
+def test_denoise_undoes_noise():
+    x0, eps = randn(2, 1, 4, 4), randn(2, 1, 4, 4, seed=1)
+    for t in (1, 500, T):
+        assert torch.allclose(D.denoise(D.noise(x0, eps, ALPHABAR[t]), eps, ALPHABAR[t]), x0, atol=1e-9)
+
+
+@pytest.mark.parametrize("prediction", D.PREDICTIONS)
+def test_a_perfect_output_gives_back_x0_and_eps(prediction):
+    x0, eps = randn(2, 1, 4, 4).clamp(-1, 1), randn(2, 1, 4, 4, seed=1)
+    for t in (1, 500, T):
+        a = ALPHABAR[t]
+        xt, out = D.noise(x0, eps, a), D.PREDICTIONS[prediction].target(x0, eps, a)
+        for clip in (False, True):
+            x0_hat, eps_hat = D.estimate(out, xt, a, prediction, clip)
+            assert torch.allclose(x0_hat, x0, atol=1e-8) and torch.allclose(eps_hat, eps, atol=1e-8)
+
+
+def test_clipping_bounds_x0_hat_and_stays_consistent_with_xt():
+    xt, out, a = randn(2, 1, 4, 4) * 3, randn(2, 1, 4, 4, seed=1), ALPHABAR[800]
+    x0_hat, eps = D.estimate(out, xt, a, "eps", clip=True)
+    assert x0_hat.abs().max() == 1
+    assert torch.allclose(D.noise(x0_hat, eps, a), xt)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 5.0])
+def test_min_snr_weights_every_prediction_alike_in_x0(gamma):
+    """The weights differ so that the same error of x0_hat costs the same: min(snr, gamma) times its square."""
+    x0, eps, wrong = randn(5, 1, 2, 2), randn(5, 1, 2, 2, seed=1), randn(5, 1, 2, 2, seed=2)
+    t = torch.tensor([1, 50, 200, 600, T])
+    xt, snr = D.noise(x0, eps, rowwise(t)), rowwise(t) / (1 - rowwise(t))
+    expected = (snr.clamp(max=gamma) * (wrong - x0) ** 2).mean()
+    _, wrong_eps = D.estimate(wrong, xt, rowwise(t), "x0")
+    for prediction, kind in D.PREDICTIONS.items():
+        out = kind.target(wrong, wrong_eps, rowwise(t))
+        loss = D.image_loss(
+            lambda y, g, t, out=out: out,
+            x0,
+            None,
+            ALPHABAR,
+            D.Draws(t, eps, eps),
+            prediction=prediction,
+            min_snr=gamma,
+        )
+        assert torch.allclose(loss, expected, rtol=1e-6)
+
+
+# ------------------------------------------------------------------ training
+def test_guider_loss_gives_the_guider_both_noised_images_and_asks_for_eps_1():
+    x0, y0 = randn(3, 1, 4, 4), randn(3, 1, 4, 4, seed=1)
+    draws = D.Draws(torch.tensor([1, 77, T]), randn(3, 1, 4, 4, seed=2), randn(3, 1, 4, 4, seed=3))
+    a = rowwise(draws.t)
+
+    def guider(noised, guide, t):
+        assert torch.equal(noised, a.sqrt() * x0 + (1 - a).sqrt() * draws.eps_1)
+        assert torch.equal(guide, a.sqrt() * y0 + (1 - a).sqrt() * draws.eps_2)
+        assert torch.equal(t, draws.t)
+        return draws.eps_1 - 0.5
+
+    assert D.guider_loss(guider, x0, y0, ALPHABAR, draws).item() == pytest.approx(0.25)
+
+
+def test_guided_loss_guides_by_the_guiders_x0_hat_and_asks_for_eps_2():
+    x0, y0 = randn(3, 1, 4, 4), randn(3, 1, 4, 4, seed=1)
+    draws = D.Draws(torch.tensor([1, 77, T]), randn(3, 1, 4, 4, seed=2), randn(3, 1, 4, 4, seed=3))
+    seen = []
+
+    def guided(noised, guide, t):
+        assert torch.equal(noised, D.noise(y0, draws.eps_2, rowwise(draws.t)))
+        seen.append(guide)
+        return draws.eps_2 - 0.5
+
+    def perfect(noised, guide, t):
+        return draws.eps_1
+
+    plain = D.guided_loss(guided, perfect, x0, y0, ALPHABAR, draws)
+    assert plain.item() == pytest.approx(0.25)
+    assert torch.allclose(seen[0], x0, atol=1e-8)
+    D.guided_loss(guided, perfect, 3 * x0, y0, ALPHABAR, draws, clip_guide=True)
+    assert torch.allclose(seen[1], (3 * x0).clamp(-1, 1), atol=1e-8)
+    weighted = D.guided_loss(guided, perfect, x0, y0, ALPHABAR, draws, weight=torch.sigmoid)
+    assert weighted.item() == pytest.approx(0.25 * torch.sigmoid(x0).mean().item())
+
+
+def test_the_guider_receives_no_gradient_from_the_guided_loss():
+    guider, guided = (Concatenated(UNet(width=8, multipliers=(1,), blocks=1)) for _ in "12")
+    x0, y0 = randn(2, 1, 4, 4).float(), randn(2, 1, 4, 4, seed=1).float()
+    D.guided_loss(guided, guider, x0, y0, ALPHABAR).backward()
+    assert all(p.grad is None for p in guider.parameters())
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in guided.net.conv_in.parameters())
+
+
+def test_draws_are_uniform_on_1_to_T_and_independent():
+    draws = D.draw(torch.zeros(40_000, 1, 1, 1), D.linear_schedule(4), torch.Generator().manual_seed(0))
+    assert torch.bincount(draws.t).tolist()[0] == 0
+    assert torch.allclose(torch.bincount(draws.t)[1:] / 40_000, torch.full((4,), 0.25), atol=0.01)
+    both = torch.stack([draws.eps_1.flatten(), draws.eps_2.flatten()])
+    assert torch.allclose(torch.cov(both), torch.eye(2), atol=0.02)
+
+
+@pytest.mark.parametrize("rows", [6, 7])
+def test_antithetic_times_mirror_each_other(rows):
+    t = D.draw(torch.zeros(rows, 1, 1, 1), ALPHABAR, antithetic=True).t
+    half = rows // 2
+    assert len(t) == rows and torch.equal(t[:half] + t[-half:], torch.full((half,), T + 1))
+
+
+def test_draws_of_a_generator_repeat():
+    one, two = (
+        D.draw(torch.zeros(3, 1, 2, 2), ALPHABAR, torch.Generator().manual_seed(5)) for _ in range(2)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+# ------------------------------------------------------------------ sampling
+def gaussian_models(alphabar, prediction):
+    """Ideal denoisers of (x0, y0) ~ N(MEAN, COVARIANCE), each pixel a pair of its own.
+
+    E[x0 | x_t, y_t] is linear in both; the guided model is given the true x0's estimate, and the ideal
+    response to a guide g = E[x0 | x_t, y_t] at y_t is E[y0 | x0 = g, y_t] plus nothing else: Algorithm 2's
+    own factorisation treats the guide as clean.
+    """
+
+    def guider(noised, guide, t):
+        a = alphabar[t].view(-1, 1, 1, 1)
+        z = torch.stack([noised, guide], -1) - a.sqrt()[..., None] * MEAN
+        total = a[0].squeeze() * COVARIANCE + (1 - a[0].squeeze()) * torch.eye(2, dtype=torch.float64)
+        gain = a[0].squeeze().sqrt() * COVARIANCE @ torch.linalg.inv(total)
+        x0_hat = MEAN[0] + (z @ gain.T)[..., 0]
+        return D.PREDICTIONS[prediction].target(x0_hat, (noised - a.sqrt() * x0_hat) / (1 - a).sqrt(), a)
+
+    def guided(noised, guide, t):
+        a = alphabar[t].view(-1, 1, 1, 1)
+        slope = COVARIANCE[0, 1] / COVARIANCE[0, 0]
+        mean, var = MEAN[1] + slope * (guide - MEAN[0]), COVARIANCE[1, 1] - slope * COVARIANCE[0, 1]
+        y0_hat = mean + a.sqrt() * var / (a * var + 1 - a) * (noised - a.sqrt() * mean)
+        return D.PREDICTIONS[prediction].target(y0_hat, (noised - a.sqrt() * y0_hat) / (1 - a).sqrt(), a)
+
+    return guider, guided
+
+
+@pytest.mark.parametrize("prediction", D.PREDICTIONS)
+def test_algorithm_2_gives_back_the_covariance_of_a_gaussian(prediction):
+    guider, guided = gaussian_models(ALPHABAR, prediction)
+    xT, yT = randn(1, 1, 200, 200), randn(1, 1, 200, 200, seed=1)
+    pair = last(
+        D.sample_pairs(
+            guider,
+            guided,
+            xT,
+            yT,
+            ALPHABAR,
+            256,
+            guider_prediction=prediction,
+            guided_prediction=prediction,
+        )
+    )
+    found = torch.stack([z.flatten() for z in pair])
+    assert torch.allclose(found.mean(1), MEAN, atol=0.03)
+    assert torch.allclose(torch.cov(found), COVARIANCE, rtol=0.03)
+
+
+def test_a_guider_that_finds_the_true_mask_makes_algorithm_2_the_conditional_sampler():
+    mask = randn(2, 1, 8, 8, seed=3).sign().float()
+    guided = Concatenated(UNet(width=8, multipliers=(1, 2), blocks=1)).eval()
+    xT, yT = randn(2, 1, 8, 8).float(), randn(2, 1, 8, 8, seed=1).float()
+    pairs = D.sample_pairs(
+        lambda noised, guide, t: mask, guided, xT, yT, ALPHABAR, 16, guider_prediction="x0"
+    )
+    images = D.sample_images(guided, yT, mask, ALPHABAR, 16)
+    for (x0_hat, y0_hat), alone in zip(pairs, images, strict=True):
+        assert torch.equal(x0_hat, mask) and torch.equal(y0_hat, alone)
+
+
+def uncoupled(noised, guide, t):
+    """Some nonlinear model that does not look at its guide."""
+    return torch.tanh(noised * (1 + t.view(-1, 1, 1, 1) / T))
+
+
+def diffusers_ddim(noise, eta=0.0, draws=None, steps=64, prediction="epsilon", clip=False):
+    scheduler = diffusers.DDIMScheduler(
+        T,
+        beta_start=1e-4,
+        beta_end=0.02,
+        timestep_spacing="trailing",
+        clip_sample=clip,
+        prediction_type=prediction,
+    )
+    scheduler.alphas_cumprod = ALPHABAR[1:]
+    scheduler.final_alpha_cumprod = torch.tensor(1.0, dtype=torch.float64)
+    scheduler.set_timesteps(steps)
+    z = noise
+    for i, t in enumerate(scheduler.timesteps):  # theirs count from 0
+        out = uncoupled(z, None, torch.full((len(z),), int(t) + 1))
+        result = scheduler.step(
+            out, t, z, eta=eta, use_clipped_model_output=clip, variance_noise=draws[i] if draws else None
+        )
+        z = result.prev_sample
+    return z
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")]
+)
+def test_two_uncoupled_chains_equal_diffusers_ddim(ours, theirs):
+    xT, yT = randn(2, 1, 4, 4), randn(2, 1, 4, 4, seed=1)
+    pair = last(
+        D.sample_pairs(
+            uncoupled,
+            uncoupled,
+            xT,
+            yT,
+            ALPHABAR,
+            64,
+            guider_prediction=ours,
+            guided_prediction=ours,
+            clip=True,
+        )
+    )
+    for found, start in zip(pair, (xT, yT), strict=True):
+        assert torch.allclose(found, diffusers_ddim(start, prediction=theirs, clip=True), atol=1e-6)
+
+
+def test_unclipped_eps_chain_equals_diffusers_ddim():
+    yT = randn(2, 1, 4, 4)
+    found = last(D.sample_images(uncoupled, yT, None, ALPHABAR, 64))
+    assert torch.allclose(found, diffusers_ddim(yT), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [T, 64])
+def test_eta_1_equals_ddpm_given_the_same_draws(steps):
+    """Against the posterior mean and variance of Ho et al. 2020 (Eqs. 6, 7), written out with strided betas."""
+    yT, draws = randn(2, 1, 4, 4), [randn(2, 1, 4, 4, seed=9 + i) for i in range(steps)]
+    z = yT
+    for i, (t, s) in enumerate(pairwise(range(T, -1, -T // steps))):
+        a, b = ALPHABAR[t], ALPHABAR[s]
+        beta = 1 - a / b
+        y0 = (z - (1 - a).sqrt() * uncoupled(z, None, torch.full((2,), t))) / a.sqrt()
+        y0 = y0.clamp(-1, 1)
+        z = b.sqrt() * beta / (1 - a) * y0 + (1 - beta).sqrt() * (1 - b) / (1 - a) * z
+        z = z + ((1 - b) / (1 - a) * beta).sqrt() * draws[i]
+    given = iter(draws)
+    found = D.sample_images(
+        uncoupled, yT, None, ALPHABAR, steps, eta=1.0, clip=True, fresh=lambda: next(given)
+    )
+    assert torch.allclose(last(found), z, atol=1e-6)
+
+
+def test_strided_ancestral_sampling_equals_diffusers():
+    yT, draws = randn(2, 1, 4, 4), [randn(2, 1, 4, 4, seed=9 + i) for i in range(64)]
+    given = iter(draws)
+    found = D.sample_images(
+        uncoupled, yT, None, ALPHABAR, 64, eta=1.0, clip=True, fresh=lambda: next(given)
+    )
+    assert torch.allclose(last(found), diffusers_ddim(yT, 1.0, draws, clip=True), atol=1e-6)
+
+
+def test_samplers_yield_once_a_step_and_end_at_their_estimate():
+    frames = list(D.sample_images(uncoupled, randn(1, 1, 2, 2), None, ALPHABAR, 16, prediction="x0"))
+    assert len(frames) == 16
+    assert len(list(D.sample_pairs(uncoupled, uncoupled, *randn(2, 1, 1, 2, 2), ALPHABAR, 16))) == 16
+
+
+def test_as_guide_changes_what_the_guided_model_sees_and_nothing_else():
+    seen = []
+
+    def guided(noised, guide, t):
+        seen.append(guide)
+        return noised * 0
+
+    frames = D.sample_pairs(
+        uncoupled, guided, *randn(2, 1, 1, 8, 8), ALPHABAR, 8, guider_prediction="x0", as_guide=local_mean
+    )
+    for (x0_hat, _), guide in zip(frames, seen, strict=False):
+        assert torch.equal(guide, local_mean(x0_hat)) and not torch.equal(guide, x0_hat)
+    assert len(seen) == 8
+
+
+def test_timesteps_of_paper_and_published_code():
+    assert list(D.timesteps(1024, 256))[:2] == [1024, 1020] and list(D.timesteps(1024, 256))[-2:] == [4, 0]
+    code = [t + 1 for t in range(1020, -1, -4)]  # 1020, 1016, .., 0 counted from 0
+    assert list(D.timesteps(1024, 256, "leading")) == [*code, 0]
+    assert list(D.timesteps(8, 8)) == list(D.timesteps(8, 8, "leading")) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(("steps", "spacing"), [(100, "trailing"), (0, "trailing"), (16, "middle")])
+def test_bad_timesteps_are_refused(steps, spacing):
+    with pytest.raises(ValueError, match=f"{steps} sampling steps|middle"):
+        D.timesteps(1024, steps, spacing)
+
+
+def test_seeded_noise_of_a_row_depends_on_its_seed_alone():
+    whole = D.seeded_noise([1, 2, 3], (2, 4, 4))
+    assert torch.equal(whole[1:2], D.seeded_noise([2], (2, 4, 4)))
+    assert not torch.equal(whole[0], whole[1]) and not torch.equal(whole[0, 0], whole[0, 1])
+    going_on = D.seeded([1])
+    first, second = (D.seeded_noise(going_on, (2, 4, 4)) for _ in "12")
+    assert torch.equal(first[0], whole[0]) and not torch.equal(first, second)

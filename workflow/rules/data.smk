@@ -1,0 +1,38 @@
+if P.data.source == "phantom":
+
+    rule phantom:
+        output:
+            "<pairs>",
+        log:
+            "<log>/phantom.log",
+        params:
+            cfg=to_json(P, "data", "phantom"),
+            code=code_hash("verbs.phantom"),
+        resources:
+            mem_mb=4000,
+            runtime="4h",
+        priority: 100
+        message:
+            "The embedded data set"
+        shell:
+            "pig phantom --cfg {params.cfg:q} --out {output} 2>&1 | tee {log}"
+
+
+rule split:
+    input:
+        "<pairs>",
+    output:
+        "<run>/split.csv",
+    log:
+        "<log>/split.log",
+    params:
+        cfg=to_json(P, "folds"),
+        code=code_hash("verbs.split"),
+    resources:
+        mem_mb=4000,
+        runtime="30m",
+    priority: 100
+    message:
+        "Folds by patient"
+    shell:
+        "pig split --cfg {params.cfg:q} --pairs {input} --out {output} 2>&1 | tee {log}"

@@ -1,0 +1,71 @@
+# Sample i of a fold depends on the seed, the fold and i alone, so shards of any size join into the same archive.
+rule sample:
+    input:
+        lambda w: expand("<run>/fold{fold}/{net}.safetensors", fold=w.fold, net=METHODS[w.method]),
+    output:
+        "<run>/fold{fold}/shards/{method}.{shard}.zip",
+    log:
+        "<log>/fold{fold}/{method}.{shard}.log",
+    benchmark:
+        "<log>/fold{fold}/{method}.{shard}.tsv"
+    params:
+        first=lambda w: span(w)[0],
+        number=lambda w: span(w)[1],
+        cfg=to_json(P, "sampling"),
+        code=code_hash("verbs.sample"),
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime="1d",
+    priority: 40
+    message:
+        "Sample {params.number} with {wildcards.method}, fold {wildcards.fold}, from number {params.first}"
+    shell:
+        "pig sample {wildcards.method} --cfg {params.cfg:q} --threads {threads} --models {input}"
+        " --first {params.first} --number {params.number} --out {output} 2>&1 | tee {log}"
+
+
+rule merge:
+    input:
+        lambda w: expand(
+            "<run>/fold{fold}/shards/{method}.{shard}.zip",
+            fold=w.fold,
+            method=w.method,
+            shard=range(len(bounds(w.method, w.fold)) - 1),
+        ),
+    output:
+        "<run>/fold{fold}/{method}.zip",
+    log:
+        "<log>/fold{fold}/{method}.log",
+    params:
+        code=code_hash("verbs.merge"),
+    resources:
+        mem_mb=8000,
+        runtime="30m",
+    priority: 40
+    message:
+        "Join the samples of {wildcards.method}, fold {wildcards.fold}"
+    shell:
+        "pig merge {input} --out {output} 2>&1 | tee {log}"
+
+
+rule progression:
+    input:
+        expand("<run>/fold0/{net}.safetensors", net=METHODS["pig"]),
+    output:
+        "<run>/progression.npz",
+    log:
+        "<log>/progression.log",
+    params:
+        cfg=to_json(P, "sampling", "figures"),
+        code=code_hash("verbs.progression"),
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime="4h",
+    message:
+        "The steps of Figure 3"
+    shell:
+        "pig progression --cfg {params.cfg:q} --threads {threads} --models {input} --out {output} 2>&1 | tee {log}"
