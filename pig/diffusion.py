@@ -85,7 +85,9 @@ PREDICTIONS = {
 }
 
 
-def estimate(out: Tensor, xt: Tensor, a: Tensor, prediction: str, clip: bool = False) -> tuple[Tensor, Tensor]:
+def estimate(
+    out: Tensor, xt: Tensor, a: Tensor, prediction: str, clip: bool = False
+) -> tuple[Tensor, Tensor]:
     """(x0_hat, eps) from a model's output; with `clip`, x0_hat is clamped to [-1, 1] and eps agrees with it."""
     x0_hat = PREDICTIONS[prediction].x0_hat(out, xt, a)
     if clip:

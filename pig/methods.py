@@ -27,7 +27,9 @@ from pig.diffusion import (
 from pig.nets import Concatenated, Unguided, UNet
 
 Settings = Any  # sections of params.yaml as attributes
-Frames = Iterator[tuple[Tensor | None, Tensor]]  # (x0_hat or None, y0_hat), each (B, 1, H, W), after each step
+Frames = Iterator[
+    tuple[Tensor | None, Tensor]
+]  # (x0_hat or None, y0_hat), each (B, 1, H, W), after each step
 
 
 class Trained(NamedTuple):

@@ -206,7 +206,7 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every pixel attends to every pixel, one head, scale C^-0.5, plus the input; shape (B, C, H, W) stays."""
+    """Every pixel attends to every pixel, one head, scale C^-0.5, plus the input; same shape (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -57,7 +57,9 @@ class Progress(NamedTuple):
 
     step: int  # steps done
     loss: float  # of this step
-    curve: list[dict[str, float]]  # points so far: step, loss (mean since the last), validation, learning_rate
+    curve: list[
+        dict[str, float]
+    ]  # points so far: step, loss (mean since the last), validation, learning_rate
     weights: Callable[[], Weights]  # the weights to keep: averaged if ema, the best so far if keep is best
     checkpoint: Callable[[], dict[str, Any]]  # the state from which fit() goes on
 

@@ -46,7 +46,7 @@ def save(path: str | Path, state: Mapping[str, Tensor], header: Mapping[str, Any
 def load(path: str | Path, required: Iterable[str] = REQUIRED) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read (state, header), on the CPU.
 
-    Raises InputError if `path` is no .safetensors file, or its header not ours or without a key of `required`.
+    Raises InputError if `path` is no .safetensors file, or its header lacks a key of `required`.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; expected a network that `pig train` wrote")
@@ -99,7 +99,7 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(
-            f"{path}: refused, it holds more than tensors or is no checkpoint; expected [weights, optimiser, epoch]"
+            f"{path}: refused, it holds more than tensors or is no checkpoint of [weights, optimiser, epoch]"
         ) from error
     except OSError:
         raise

@@ -158,9 +158,7 @@ def test_antithetic_times_mirror_each_other(rows):
 
 
 def test_draws_of_a_generator_repeat():
-    one, two = (
-        D.draw(torch.zeros(3, 1, 2, 2), ALPHABAR, torch.Generator().manual_seed(5)) for _ in range(2)
-    )
+    one, two = (D.draw(torch.zeros(3, 1, 2, 2), ALPHABAR, torch.Generator().manual_seed(5)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
@@ -251,9 +249,7 @@ def diffusers_ddim(noise, eta=0.0, draws=None, steps=64, prediction="epsilon", c
     return z
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")]
-)
+@pytest.mark.parametrize(("ours", "theirs"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")])
 def test_two_uncoupled_chains_equal_diffusers_ddim(ours, theirs):
     xT, yT = randn(2, 1, 4, 4), randn(2, 1, 4, 4, seed=1)
     pair = last(
@@ -301,9 +297,7 @@ def test_eta_1_equals_ddpm_given_the_same_draws(steps):
 def test_strided_ancestral_sampling_equals_diffusers():
     yT, draws = randn(2, 1, 4, 4), [randn(2, 1, 4, 4, seed=9 + i) for i in range(64)]
     given = iter(draws)
-    found = D.sample_images(
-        uncoupled, yT, None, ALPHABAR, 64, eta=1.0, clip=True, fresh=lambda: next(given)
-    )
+    found = D.sample_images(uncoupled, yT, None, ALPHABAR, 64, eta=1.0, clip=True, fresh=lambda: next(given))
     assert torch.allclose(last(found), diffusers_ddim(yT, 1.0, draws, clip=True), atol=1e-6)
 
 

@@ -10,7 +10,7 @@ from pig.errors import InputError
 from pig.files import atomic
 from pig.progress import track
 from pig.verbs.common import add_compute, add_settings, compute, settings
-from pig.verbs.sample import alphabar_of, read_nets, seeds_of, shape_of
+from pig.verbs.networks import alphabar_of, read_nets, seeds_of, shape_of
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -11,22 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from pig import params
 from pig.errors import InputError
-from pig.verbs.common import (
-    add_compute,
-    add_fit,
-    add_settings,
-    compute,
-    digest_of,
-    drop_state,
-    run_fit,
-    settings,
-)
+from pig.verbs.common import add_compute, add_settings, compute, settings
+from pig.verbs.fitting import add_fit, digest_of, drop_state, run_fit
+from pig.verbs.networks import read_net
 
 if TYPE_CHECKING:
     import torch
     from torch import Generator, Tensor, nn
-
-    from pig.methods import Trained
 
 NETS = ("guider", "guided", "ddpm")
 
@@ -136,18 +127,6 @@ def recipe(training: params.Training, rows: int) -> Any:
         validate_every=training.validate_every,
         seed=training.seed,
     )
-
-
-def read_net(path: str, device: "torch.device") -> "tuple[Trained, dict[str, Any]]":
-    """A trained network, in evaluation mode on `device`, and its header."""
-    from pig import methods, weights
-
-    state, header = weights.load(path, ("net", "network", "prediction", "process"))
-    if header["net"] not in methods.NETS:
-        raise InputError(f"{path}: net is {header['net']!r}; expected one of {', '.join(methods.NETS)}")
-    model = methods.build(header["net"], header["network"])
-    weights.fill(model.net, state, path)  # type: ignore[arg-type]
-    return methods.Trained(model.to(device).eval().requires_grad_(False), header["prediction"]), header
 
 
 def losses(net: str, frozen: Any, chosen: Any, train: Any, held_out: Any, device: "torch.device") -> Any:

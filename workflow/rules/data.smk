@@ -5,13 +5,13 @@ if P.data.source == "phantom":
             "<pairs>",
         log:
             "<log>/phantom.log",
-        params:
-            cfg=to_json(P, "data", "phantom"),
-            code=code_hash("verbs.phantom"),
+        priority: 100
         resources:
             mem_mb=4000,
             runtime="4h",
-        priority: 100
+        params:
+            cfg=to_json(P, "data", "phantom"),
+            code=code_hash("verbs.phantom"),
         message:
             "The embedded data set"
         shell:
@@ -25,13 +25,13 @@ rule split:
         "<run>/split.csv",
     log:
         "<log>/split.log",
-    params:
-        cfg=to_json(P, "folds"),
-        code=code_hash("verbs.split"),
+    priority: 100
     resources:
         mem_mb=4000,
         runtime="30m",
-    priority: 100
+    params:
+        cfg=to_json(P, "folds"),
+        code=code_hash("verbs.split"),
     message:
         "Folds by patient"
     shell:

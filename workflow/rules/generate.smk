@@ -8,17 +8,17 @@ rule sample:
         "<log>/fold{fold}/{method}.{shard}.log",
     benchmark:
         "<log>/fold{fold}/{method}.{shard}.tsv"
-    params:
-        first=lambda w: span(w)[0],
-        number=lambda w: span(w)[1],
-        cfg=to_json(P, "sampling"),
-        code=code_hash("verbs.sample"),
+    priority: 40
     threads: 1
     resources:
         gpu=GPU,
         mem_mb=8000,
         runtime="1d",
-    priority: 40
+    params:
+        first=lambda w: span(w)[0],
+        number=lambda w: span(w)[1],
+        cfg=to_json(P, "sampling"),
+        code=code_hash("verbs.sample"),
     message:
         "Sample {params.number} with {wildcards.method}, fold {wildcards.fold}, from number {params.first}"
     shell:
@@ -38,12 +38,12 @@ rule merge:
         "<run>/fold{fold}/{method}.zip",
     log:
         "<log>/fold{fold}/{method}.log",
-    params:
-        code=code_hash("verbs.merge"),
+    priority: 40
     resources:
         mem_mb=8000,
         runtime="30m",
-    priority: 40
+    params:
+        code=code_hash("verbs.merge"),
     message:
         "Join the samples of {wildcards.method}, fold {wildcards.fold}"
     shell:
@@ -57,14 +57,14 @@ rule progression:
         "<run>/progression.npz",
     log:
         "<log>/progression.log",
-    params:
-        cfg=to_json(P, "sampling", "figures"),
-        code=code_hash("verbs.progression"),
     threads: 1
     resources:
         gpu=GPU,
         mem_mb=8000,
         runtime="4h",
+    params:
+        cfg=to_json(P, "sampling", "figures"),
+        code=code_hash("verbs.progression"),
     message:
         "The steps of Figure 3"
     shell:

@@ -7,12 +7,12 @@ rule pairing:
         "<reports>/pairing.csv",
     log:
         "<log>/pairing.log",
-    params:
-        cfg=to_json(P, "pairing"),
-        code=code_hash("verbs.pairing"),
     resources:
         mem_mb=8000,
         runtime="1h",
+    params:
+        cfg=to_json(P, "pairing"),
+        code=code_hash("verbs.pairing"),
     message:
         "Do mask and image belong together?"
     shell:
@@ -27,9 +27,9 @@ rule table1:
         multiext("<reports>/table1", ".csv", ".json", ".md", ".tex"),
     log:
         "<log>/table1.log",
+    localrule: True
     params:
         code=code_hash("verbs.tables"),
-    localrule: True
     message:
         "Table 1"
     shell:
@@ -43,10 +43,10 @@ rule table2:
         multiext("<reports>/table2", ".csv", ".json", ".md", ".tex"),
     log:
         "<log>/table2.log",
+    localrule: True
     params:
         cfg=to_json(P, "segmentation", "folds"),
         code=code_hash("verbs.tables"),
-    localrule: True
     message:
         "Table 2"
     shell:

@@ -7,20 +7,20 @@ rule features_real:
         "<run>/features/{set}.npz",
     log:
         "<log>/features/{set}.log",
+    wildcard_constraints:
+        set="|".join(REAL),
+    priority: 20
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=8000,
+        runtime="4h",
     params:
         role=lambda w: REAL[w.set],
         number=P.fidelity.slices,
         cache=f"{SCRATCH}/features",
         cfg=to_json(P, "fidelity"),
         code=code_hash("verbs.features"),
-    wildcard_constraints:
-        set="|".join(REAL),
-    threads: 1
-    resources:
-        gpu=GPU,
-        mem_mb=8000,
-        runtime="4h",
-    priority: 20
     message:
         "Features of real slices: {wildcards.set}"
     shell:
@@ -35,19 +35,19 @@ rule features:
         "<run>/features/{set}.npz",
     log:
         "<log>/features/{set}.log",
-    params:
-        number=P.fidelity.slices,
-        cache=f"{SCRATCH}/features",
-        cfg=to_json(P, "fidelity"),
-        code=code_hash("verbs.features"),
     wildcard_constraints:
         set="|".join(METHODS),
+    priority: 20
     threads: 1
     resources:
         gpu=GPU,
         mem_mb=8000,
         runtime="4h",
-    priority: 20
+    params:
+        number=P.fidelity.slices,
+        cache=f"{SCRATCH}/features",
+        cfg=to_json(P, "fidelity"),
+        code=code_hash("verbs.features"),
     message:
         "Features of generated slices: {wildcards.set}"
     shell:
@@ -63,12 +63,12 @@ rule fidelity:
         "<run>/fidelity/{set}.json",
     log:
         "<log>/fidelity/{set}.log",
-    params:
-        cfg=to_json(P, "fidelity"),
-        code=code_hash("verbs.fidelity"),
     resources:
         mem_mb=8000,
         runtime="1h",
+    params:
+        cfg=to_json(P, "fidelity"),
+        code=code_hash("verbs.fidelity"),
     message:
         "Distance from the reference: {wildcards.set}"
     shell:

@@ -10,15 +10,15 @@ rule segment_real:
         "<log>/fold{fold}/segment/real.log",
     benchmark:
         "<log>/fold{fold}/segment/real.tsv"
-    params:
-        state=f"{SCRATCH}/fold{{fold}}/segment.real.pt",
-        cfg=to_json(P, "segmentation"),
-        code=code_hash("verbs.segment"),
     threads: 1
     resources:
         gpu=GPU,
         mem_mb=16000,
         runtime="1d",
+    params:
+        state=f"{SCRATCH}/fold{{fold}}/segment.real.pt",
+        cfg=to_json(P, "segmentation"),
+        code=code_hash("verbs.segment"),
     message:
         "Segment the test patients of fold {wildcards.fold}: trained on real pairs"
     shell:
@@ -38,15 +38,15 @@ rule segment:
         "<log>/fold{fold}/segment/pig_{dose}.log",
     benchmark:
         "<log>/fold{fold}/segment/pig_{dose}.tsv"
-    params:
-        state=f"{SCRATCH}/fold{{fold}}/segment.pig_{{dose}}.pt",
-        cfg=to_json(P, "segmentation"),
-        code=code_hash("verbs.segment"),
     threads: 1
     resources:
         gpu=GPU,
         mem_mb=16000,
         runtime="1d",
+    params:
+        state=f"{SCRATCH}/fold{{fold}}/segment.pig_{{dose}}.pt",
+        cfg=to_json(P, "segmentation"),
+        code=code_hash("verbs.segment"),
     message:
         "Segment the test patients of fold {wildcards.fold}: trained on real pairs and {wildcards.dose} of PIG's"
     shell:

@@ -11,18 +11,18 @@ rule train:
         "<log>/fold{fold}/{net}.log",
     benchmark:
         "<log>/fold{fold}/{net}.tsv"
-    params:
-        state=f"{SCRATCH}/fold{{fold}}/{{net}}.pt",
-        cfg=lambda w: to_json(P, "network", "process", "training", "folds", w.net),
-        code=code_hash("verbs.train"),
     wildcard_constraints:
         net="guider|ddpm",
+    priority: lambda wildcards: {"guider": 60, "ddpm": 30}[wildcards.net]  # longest chain of jobs first
     threads: 1
     resources:
         gpu=GPU,
         mem_mb=16000,
         runtime="3d",
-    priority: 60
+    params:
+        state=f"{SCRATCH}/fold{{fold}}/{{net}}.pt",
+        cfg=lambda w: to_json(P, "network", "process", "training", "folds", w.net),
+        code=code_hash("verbs.train"),
     message:
         "Train the {wildcards.net} of fold {wildcards.fold}"
     shell:
@@ -43,16 +43,16 @@ rule train_guided:
         "<log>/fold{fold}/guided.log",
     benchmark:
         "<log>/fold{fold}/guided.tsv"
-    params:
-        state=f"{SCRATCH}/fold{{fold}}/guided.pt",
-        cfg=to_json(P, "network", "process", "training", "folds", "guider", "guided"),
-        code=code_hash("verbs.train"),
+    priority: 50
     threads: 1
     resources:
         gpu=GPU,
         mem_mb=16000,
         runtime="3d",
-    priority: 50
+    params:
+        state=f"{SCRATCH}/fold{{fold}}/guided.pt",
+        cfg=to_json(P, "network", "process", "training", "folds", "guider", "guided"),
+        code=code_hash("verbs.train"),
     message:
         "Train the guided network of fold {wildcards.fold}"
     shell:

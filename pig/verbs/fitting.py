@@ -1,0 +1,89 @@
+"""What the verbs that train share: resume, progress and the loss curve around `pig.training.fit`."""
+
+import hashlib
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pig.errors import InputError
+from pig.files import atomic
+from pig.progress import track
+
+if TYPE_CHECKING:
+    import torch
+
+    from pig.training import Loss, Recipe, Weights
+
+
+def add_fit(parser: ArgumentParser) -> None:
+    """Add --curve and --state, the files that every training writes besides its result."""
+    parser.add_argument("--curve", metavar="CSV", required=True, help="loss curve to write")
+    parser.add_argument("--state", metavar="FILE", help="resume from and save to FILE; removed when done")
+
+
+def run_fit(
+    args: Namespace,
+    model: "torch.nn.Module",
+    loss: "Loss",
+    rows: int,
+    recipe: "Recipe",
+    validate: "Callable[[torch.nn.Module], float]",
+    *,
+    label: str,
+    checkpoint_every: int,
+    fingerprint: str,
+) -> "Weights":
+    """Train `model`, show the progress, keep --state, write --curve; returns the weights to keep.
+
+    A --state of another job (its fingerprint tells) is left unused and overwritten.
+    """
+    import pandas as pd
+    import torch
+
+    from pig.training import fit
+
+    state = Path(args.state) if args.state else None
+    checkpoint = _read_state(state, fingerprint)
+    done = checkpoint["state"]["step"] if checkpoint else 0
+    if done:
+        print(f"{label}: resumed at step {done} of {recipe.steps} from {state}", file=sys.stderr)
+    progress = None
+    steps = fit(model, loss, rows, recipe, validate, checkpoint)
+    for progress in track(steps, recipe.steps, label, initial=done):
+        if state and progress.step % checkpoint_every == 0 and progress.step < recipe.steps:
+            with atomic(state) as file:
+                torch.save({"fingerprint": fingerprint, "checkpoint": progress.checkpoint()}, file)
+    assert progress is not None
+    with atomic(args.curve, "w") as file:
+        pd.DataFrame(progress.curve).to_csv(file, index=False)
+    return progress.weights()
+
+
+def drop_state(args: Namespace) -> None:
+    """Remove --state once the result is written."""
+    if args.state:
+        Path(args.state).unlink(missing_ok=True)
+
+
+def _read_state(path: Path | None, fingerprint: str) -> "dict[str, Any] | None":
+    import torch
+
+    if path is None or not path.exists():
+        return None
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+        return saved["checkpoint"] if saved["fingerprint"] == fingerprint else None
+    except Exception as error:  # torch raises many kinds for a file that is not its own
+        raise InputError(f"{path}: expected a training state; remove it to start anew") from error
+
+
+def digest_of(*parts: Any) -> str:
+    """A sha256 that tells one job from another: of settings, digests and the content of named files."""
+    total = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str) and Path(part).is_file():
+            part = hashlib.sha256(Path(part).read_bytes()).hexdigest()
+        total.update(repr(part).encode() + b"\0")
+    return total.hexdigest()

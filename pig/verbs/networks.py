@@ -1,0 +1,73 @@
+"""What the verbs share that use trained networks: reading them, their schedule, size and seeds."""
+
+from argparse import Namespace
+from typing import TYPE_CHECKING, Any
+
+from pig.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from pig.methods import Trained
+
+
+def read_net(path: str, device: "torch.device") -> "tuple[Trained, dict[str, Any]]":
+    """A trained network, in evaluation mode on `device`, and its header."""
+    from pig import methods, weights
+
+    state, header = weights.load(path, ("net", "network", "prediction", "process"))
+    if header["net"] not in methods.NETS:
+        raise InputError(f"{path}: net is {header['net']!r}; expected one of {', '.join(methods.NETS)}")
+    model = methods.build(header["net"], header["network"])
+    weights.fill(model.net, state, path)  # type: ignore[arg-type]
+    return methods.Trained(model.to(device).eval().requires_grad_(False), header["prediction"]), header
+
+
+def read_nets(method: str, paths: list[str], device: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The method's networks by name, channels last, and the header of one of them."""
+    import torch
+
+    from pig.methods import METHODS, Trained
+
+    found: dict[str, Any] = {}
+    header: dict[str, Any] = {}
+    for path in paths:
+        trained, header = read_net(path, device)
+        model = trained.model.to(memory_format=torch.channels_last)  # faster inference
+        found[header["net"]] = Trained(model, trained.prediction)
+    if sorted(found) != sorted(METHODS[method].nets) or len(paths) != len(found):
+        expected = " and ".join(METHODS[method].nets)
+        raise InputError(f"--models {' '.join(paths)}: {method} expects {expected}; found {', '.join(found)}")
+    return found, header
+
+
+def seeds_of(seed: int, fold: int, numbers: range) -> list[int]:
+    """The seed of each sample of a fold."""
+    from pig.training import seed_of
+
+    return [seed_of(seed, fold, number) for number in numbers]
+
+
+def shape_of(args: Namespace, header: dict[str, Any]) -> list[int]:
+    """(H, W) from --size or else the network's header."""
+    if args.size is None:
+        if "size" not in header:
+            raise InputError("--size: expected HxW, since the network's file does not say its size")
+        return list(header["size"])
+    try:
+        height, width = (int(part) for part in args.size.lower().split("x"))
+    except ValueError:
+        raise InputError(f"--size {args.size}: expected HxW, e.g. 512x512") from None
+    return [height, width]
+
+
+def alphabar_of(header: dict[str, Any], sampling: Any) -> Any:
+    """The schedule that the network was trained on; sampling.steps must divide its T."""
+    from pig.methods import schedule
+    from pig.params import Process
+
+    process = Process.model_validate(header["process"])
+    for key in ("steps", "ddpm_steps"):
+        if process.T % getattr(sampling, key):
+            raise InputError(f"sampling.{key}: expected a divisor of the network's T = {process.T}")
+    return schedule(process)
