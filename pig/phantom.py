@@ -31,7 +31,7 @@ SMALLEST = 16  # pixels
 
 
 def phantom(patients: int, views: Sequence[str], slices: int, size: int, seed: int) -> Pairs:
-    """patients x views x slices pairs of size x size pixels, in that order. Raises InputError (see `volumes`)."""
+    """patients x views x slices pairs of size x size pixels, in that order. Raises InputError."""
     return concatenate(volumes(patients, views, slices, size, seed))
 
 

@@ -84,7 +84,7 @@ def logistic(x: Array) -> Array:
 def ridges(field: Array, width: float) -> Array:
     """Bright lines (0..1) where a texture crosses 0; `width` in its standard deviations.
 
-    Lines thinner than a pixel are drawn a pixel wide and fainter: their mean brightness is the same at any size.
+    Lines thinner than a pixel are drawn a pixel wide and fainter, so their mean brightness stays.
     """
     shown = np.hypot(width, 7.0 / len(field))
     return width / shown * np.exp(-((field / shown) ** 2))

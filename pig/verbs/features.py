@@ -15,6 +15,8 @@ from pig.progress import track
 from pig.verbs.common import add_compute, add_settings, compute, settings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from pig.fidelity import Floats
 
 

@@ -1,8 +1,8 @@
 """Compute FID and KID between two sets of slices, from their features.
 
-Reads two files of `pig features`; writes JSON: fid, kid with its standard deviation over subsets, the sizes of
-both sets, and the extractor. Lower is closer. Both depend on the sizes: compare numbers of equal n only, and with
-the floor that real slices of other patients reach at that n.
+Reads two files of `pig features`; writes JSON: fid, kid with its standard deviation over subsets, the sizes
+of both sets, and the extractor. Lower is closer. Both depend on the sizes: compare numbers of equal n only,
+and with the floor that real slices of other patients reach at that n.
 """
 
 import json
@@ -31,9 +31,8 @@ def run(args: Namespace) -> None:
     chosen = settings(args, "fidelity").fidelity
     found, reference = read_features(args.features), read_features(args.reference)
     if found.sha256 != reference.sha256:
-        raise InputError(
-            f"{args.features}: features of {found.extractor}; expected those of {reference.extractor}, as in {args.reference}"
-        )
+        there = f"{reference.extractor}, as in {args.reference}"
+        raise InputError(f"{args.features}: features of {found.extractor}; expected those of {there}")
     score = kid(found.values, reference.values, chosen.kid_subsets, chosen.kid_subset_size, chosen.seed)
     scores = {
         "set": Path(args.features).stem,

@@ -1,0 +1,28 @@
+"""Write the embedded data set: phantom slices of the breast, each with the mask of its mass.
+
+Procedural and seeded: patient i is the same however many patients, and looks the same at any size. Writes an
+archive of pairs.
+"""
+
+from argparse import ArgumentParser, Namespace
+
+from pig.files import atomic
+from pig.progress import track
+from pig.verbs.common import add_settings, settings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", metavar="ZIP", required=True, help="archive to write")
+    add_settings(parser)
+
+
+def run(args: Namespace) -> None:
+    from pig.pairs import concatenate, write_archive
+    from pig.phantom import volumes
+
+    chosen = settings(args, "data", "phantom")
+    phantom, size = chosen.phantom, chosen.data.size
+    views = volumes(phantom.patients, phantom.views, phantom.slices, size, phantom.seed)
+    drawn = list(track(views, phantom.patients * len(phantom.views), "phantom views"))
+    with atomic(args.out) as file:
+        write_archive(file, concatenate(drawn))

@@ -1,0 +1,103 @@
+"""Imports go one way, and each library comes in at one place."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from pig.code import PACKAGE, imports
+
+ROOT = PACKAGE.parent
+MODULES = sorted(".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in PACKAGE.rglob("*.py"))
+
+# What a module may import of pig besides errors. Those not named: nothing.
+BELOW = {
+    "methods": {"diffusion", "masks", "nets"},
+    "weights": {"files", "nets"},
+    "phantom": {"anatomy", "texture", "pairs"},
+    "sources": {"pairs"},
+    "segmentation": {"overlap", "pairs", "training"},
+    "tables": {"pairs"},
+    "figures": {"pairs"},
+}
+
+# The only modules that may import a library; of verbs none may.
+SITES = {
+    "cleanfid": {"fidelity"},
+    "cv2": {"sources"},
+    "matplotlib": {"figures"},
+    "PIL": {"pairs", "sources"},
+    "pydantic": {"params"},
+    "safetensors": {"weights"},
+    "segmentation_models_pytorch": {"segmentation"},
+    "tqdm": {"progress"},
+    "yaml": {"params"},
+}
+TEST_ONLY = {"diffusers", "pytest", "skimage", "snakemake", "dvc"}
+
+
+def libraries(path: Path) -> set[str]:
+    """Top-level names that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add((node.module or "").split(".")[0])
+    return names
+
+
+def file_of(module: str) -> Path:
+    return PACKAGE / (module.replace(".", "/") + ".py")
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(("verbs", "__main__"))])
+def test_a_module_imports_only_what_lies_below_it(module):
+    assert imports(module) <= BELOW.get(module, set()) | {"errors"}
+
+
+def test_the_layers_have_no_cycle():
+    order = {module: i for i, module in enumerate(["errors", "files", "nets", "pairs", *BELOW])}
+    for module, below in BELOW.items():
+        assert all(order.get(name, -1) < order[module] for name in below), module
+
+
+@pytest.mark.parametrize("library", SITES)
+def test_a_library_has_one_import_site(library):
+    found = {module for module in MODULES if library in libraries(file_of(module))}
+    assert found <= SITES[library]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_package_needs_no_test_library(module):
+    assert not libraries(file_of(module)) & TEST_ONLY
+
+
+def test_diffusion_is_torch_and_the_standard_library():
+    assert libraries(file_of("diffusion")) - {"torch", "itertools", "collections", "math", "typing"} == set()
+
+
+def test_the_entry_point_imports_verbs_by_name_only():
+    assert imports("__main__") == {"errors"}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("verbs.")])
+def test_a_verb_loads_nothing_heavy_before_it_runs(module):
+    tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
+    top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+    names = set()
+    for node in top.body:
+        names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else {a.name for a in node.names}
+    light = {"pig", "pig.errors", "pig.files", "pig.progress", "pig.params"}
+    mine = {name for name in names if name.split(".")[0] == "pig" and not name.startswith("pig.verbs")}
+    assert mine <= light
+    assert not {name.split(".")[0] for name in names} & {"torch", "numpy", "pandas", "matplotlib", "scipy"}
+
+
+def test_the_workflow_imports_params_code_and_errors_only():
+    named = set()
+    for path in [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.strip().startswith(("from pig", "import pig")):
+                named.add(line.split()[1])
+    assert named == {"pig.code", "pig.errors", "pig.params"}

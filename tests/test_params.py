@@ -1,0 +1,133 @@
+"""params.yaml: every profile loads, `paper` is the paper, and a bad key is named."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pig.errors import InputError
+from pig.params import Params, from_json, load, overlay, resolve, to_json
+
+FILE = Path(__file__).parent.parent / "params.yaml"
+RAW = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+SECTIONS = [name for name, value in RAW.items() if isinstance(value, dict) and name != "profiles"]
+
+
+@pytest.mark.parametrize("profile", RAW["profiles"])
+def test_every_profile_loads(profile):
+    assert load(FILE, profile).profile == profile
+
+
+def test_the_default_profile_is_demo():
+    assert load(FILE).profile == "demo"
+
+
+def test_paper_is_the_paper():
+    p = load(FILE, "paper")
+    assert (p.data.size, p.phantom.patients, p.folds.count, p.folds.leak) == (512, 367, 5, False)
+    assert (p.process.T, p.process.schedule, p.process.beta_1, p.process.beta_T) == (1024, "linear", 1e-4, 0.02)
+    assert (p.sampling.steps, p.sampling.ddpm_steps, p.sampling.guide) == (256, 1024, "x0_hat")
+    assert {p.guider.prediction, p.guided.prediction, p.ddpm.prediction} == {"eps"}
+    assert {p.guider.min_snr, p.guided.min_snr, p.ddpm.min_snr} == {None}
+    assert (p.guided.loss_weight, p.guided.clip_guide, p.guided.initial_weights) == ("none", False, None)
+    assert p.fidelity.slices == 2048
+    assert p.segmentation.doses == [1024, 2048, 3072]
+    # The authors' network and training, where the paper is silent.
+    assert (p.network.width, p.network.multipliers, p.network.blocks) == (32, [1, 1, 2, 2, 4, 4], 2)
+    assert (p.network.dropout, p.network.stem) == (0, 1)
+    t = p.training
+    assert (t.learning_rate, t.batch, t.epochs, t.steps, t.antithetic) == (2e-4, 6, 128, None, True)
+    assert (t.schedule, t.plateau_factor, t.plateau_patience) == ("plateau", 0.25, 4)
+    assert (t.ema, t.clip_norm, t.precision) == (None, None, "fp32")
+
+
+def test_paper_overrides_nothing():
+    assert not RAW["profiles"]["paper"]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_an_unknown_key_is_named(section):
+    with pytest.raises(InputError, match=rf"^params\.yaml: {section}\.surprise: unknown key$"):
+        resolve(overlay(RAW, {section: {"surprise": 1}}))
+
+
+@pytest.mark.parametrize(("section", "key"), [(s, key) for s in SECTIONS for key in RAW[s]])
+def test_a_missing_key_is_named(section, key):
+    rest = {**RAW, section: {k: v for k, v in RAW[section].items() if k != key}, "profile": "paper"}
+    with pytest.raises(InputError, match=rf"^params\.yaml: {section}\.{key}: missing key$"):
+        resolve(rest)
+
+
+@pytest.mark.parametrize(("section", "key"), [(s, key) for s in SECTIONS for key in RAW[s]])
+def test_an_ill_typed_key_is_named(section, key):
+    with pytest.raises(InputError, match=rf"^params\.yaml: {section}\.{key}"):
+        resolve(overlay({**RAW, "profile": "paper"}, {section: {key: {"not": "this"}}}))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"guider": {"prediction": "score"}}, "guider.prediction"),
+        ({"training": {"batch": "6"}}, "training.batch"),
+        ({"training": {"batch": 0}}, "training.batch"),
+        ({"training": {"steps": 10}}, "training"),
+        ({"folds": {"leak": "yes"}}, "folds.leak"),
+        ({"folds": {"count": 1}}, "folds.count"),
+        ({"process": {"beta_T": 2.0}}, "process.beta_T"),
+        ({"sampling": {"steps": 300}}, "sampling.steps"),
+        ({"data": {"size": 500}}, "data.size"),
+        ({"profile": "papper"}, "profile"),
+        ({"trainning": {}}, "trainning"),
+    ],
+)
+def test_a_bad_value_is_named_in_one_line(change, named):
+    with pytest.raises(InputError) as caught:
+        resolve(overlay({**RAW, "profile": "paper"}, change))
+    assert str(caught.value).startswith(f"params.yaml: {named}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("profile", RAW["profiles"])
+def test_a_profile_names_only_keys_that_exist(profile):
+    for section, changes in (RAW["profiles"][profile] or {}).items():
+        assert not isinstance(changes, dict) or set(changes) <= set(RAW[section])
+
+
+def test_a_file_that_is_none_or_no_yaml_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"nowhere\.yaml: expected a file of settings"):
+        load(tmp_path / "nowhere.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1\nb: 2\n")
+    with pytest.raises(InputError, match=r"broken\.yaml: expected YAML"):
+        load(broken)
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        load(FILE).training.batch = 7
+
+
+def test_a_job_reads_back_the_sections_that_it_was_given():
+    p = load(FILE, "smoke")
+    back = from_json(to_json(p, "network", "process"), ["process", "network"])
+    assert (back.network, back.process) == (p.network, p.process)
+    assert not hasattr(back, "training")
+    with pytest.raises(InputError, match="expected the section training"):
+        from_json(to_json(p, "network"), ["training"])
+    with pytest.raises(InputError, match="expected JSON"):
+        from_json("{", ["training"])
+
+
+def test_every_section_is_typed_and_every_type_has_its_section():
+    assert set(Params.model_fields) == {*SECTIONS, "profile", "reports"}
+
+
+def test_every_key_says_what_it_is():
+    section, bare = "", []
+    for line in FILE.read_text(encoding="utf-8").split("\nprofiles:")[0].splitlines():
+        if head := re.match(r"(\w+):", line):
+            section = head[1]
+        if (key := re.match(r"  (\w+):", line)) and "#" not in line:
+            bare.append(f"{section}.{key[1]}")
+    assert bare == []

@@ -1,0 +1,174 @@
+"""fit(): exact resume, fixed draws, schedules and averages against their definitions."""
+
+import dataclasses
+import itertools
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from pig.nets import Unguided, UNet
+from pig.training import Recipe, batch_rows, fit, learning_rate, seed_of
+
+RECIPE = Recipe(steps=4, batch=3, learning_rate=0.01, warmup=1, schedule="cosine", ema=0.9, clip_norm=1.0,
+                keep="best", validate_every=2, seed=7)  # fmt: skip
+IMAGES = torch.linspace(-1, 1, 5 * 16).view(5, 1, 4, 4)
+
+
+def net(dropout=0.1):
+    torch.manual_seed(0)
+    return Unguided(UNet(1, 1, width=8, multipliers=(1,), blocks=1, dropout=dropout))
+
+
+def loss(model, rows, generator):
+    eps = torch.randn(len(rows), 1, 4, 4, generator=generator)
+    t = torch.randint(1, 9, (len(rows),), generator=generator)
+    return (model(IMAGES[rows] + eps, None, t) - eps).square().mean()
+
+
+def validate(model):
+    return loss(model, torch.arange(5), torch.Generator().manual_seed(0)).item()
+
+
+def run(model, recipe=RECIPE, checkpoint=None, stop=None):
+    progress = None
+    for progress in itertools.islice(fit(model, loss, 5, recipe, validate, checkpoint), stop):
+        pass
+    return progress
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau", "constant"])
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_2_and_2_steps_equal_4_bit_for_bit(schedule, keep):
+    recipe = dataclasses.replace(RECIPE, schedule=schedule, keep=keep, plateau_every=1, plateau_patience=1)
+    whole = run(net(), recipe)
+    half = run(net(), recipe, stop=2).checkpoint()
+    torch.manual_seed(99)  # the state of the global generator must not matter
+    other = Unguided(UNet(1, 1, width=8, multipliers=(1,), blocks=1, dropout=0.1))
+    resumed = run(other, recipe, checkpoint=half)
+    assert resumed.step == whole.step == 4 and resumed.curve == whole.curve
+    for key, value in whole.weights().items():
+        assert torch.equal(value, resumed.weights()[key]), key
+    changed = run(net(), dataclasses.replace(recipe, seed=8)).weights()
+    assert any(not torch.equal(value, changed[key]) for key, value in whole.weights().items())
+
+
+def test_a_checkpoint_is_not_changed_by_going_on():
+    steps = fit(net(), loss, 5, RECIPE, validate)
+    next(steps)
+    checkpoint = next(steps).checkpoint()
+    before = {key: value.clone() for key, value in checkpoint["model"].items()}
+    moments = [s["exp_avg"].clone() for s in checkpoint["optimizer"]["state"].values()]
+    list(steps)
+    assert all(torch.equal(value, checkpoint["model"][key]) for key, value in before.items())
+    after = [s["exp_avg"] for s in checkpoint["optimizer"]["state"].values()]
+    assert all(torch.equal(a, b) for a, b in zip(moments, after, strict=True))
+    assert checkpoint["state"]["step"] == 2
+
+
+def test_training_leaves_the_global_generator_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    model = net()
+    torch.manual_seed(3)
+    run(model)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_every_row_comes_once_a_pass():
+    walk = torch.cat([batch_rows(step, 5, 3, seed=0) for step in range(10)])
+    for epoch in walk.view(6, 5):
+        assert sorted(epoch.tolist()) == [0, 1, 2, 3, 4]
+    assert not torch.equal(walk[:5], walk[5:10])
+    assert batch_rows(0, 2, 5, seed=0).sort().values.tolist()[0] == 0  # a batch larger than the set
+
+
+def test_learning_rate_warms_up_and_falls_to_nearly_zero():
+    recipe = Recipe(steps=100, batch=1, learning_rate=1.0, warmup=9, schedule="cosine")
+    rates = [learning_rate(recipe, step) for step in range(100)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert rates[9] == max(rates) and rates[-1] < 1e-3
+    assert rates[9 + 45] == pytest.approx(0.5 * (1 + math.cos(math.pi * 45 / 91)))
+    flat = Recipe(steps=100, batch=1, learning_rate=1.0)
+    assert {learning_rate(flat, step) for step in range(100)} == {1.0}
+
+
+class Constant(nn.Module):
+    """One weight, whose loss the test sets."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+
+def test_plateau_equals_torchs_own_schedule():
+    losses = [3.0, 2.0, 2.0, 2.0, 2.5, 1.9, 1.9, 1.9, 1.9, 1.9, 1.9, 1.0]
+    model = Constant()
+    given = iter(losses)
+    recipe = Recipe(steps=12, batch=1, learning_rate=1.0, schedule="plateau", plateau_every=1, plateau_factor=0.25,
+                    plateau_patience=2, validate_every=1)  # fmt: skip
+    ours = [
+        p.curve[-1]["learning_rate"] for p in fit(model, lambda m, r, g: m.weight * 0 + next(given), 1, recipe)
+    ]
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.25, patience=2)
+    expected = []
+    for value in losses:
+        expected.append(optimizer.param_groups[0]["lr"])
+        theirs.step(value)
+    assert ours == pytest.approx(expected)
+    assert min(ours) < 1  # the schedule was exercised
+
+
+def test_ema_is_the_weighted_mean_of_the_weights_seen():
+    model = Constant()
+    recipe = Recipe(steps=3, batch=1, learning_rate=0.5, ema=0.999)
+    seen, average = [], None
+    for p in fit(model, lambda m, r, g: -m.weight, 1, recipe):
+        seen.append(model.weight.item())
+        average = p.weights()["weight"].item()
+    expected = 0.0
+    for k, value in enumerate(seen):
+        decay = min(0.999, (1 + k) / (10 + k))  # the decay itself warms up
+        expected = decay * expected + (1 - decay) * value
+    assert average == pytest.approx(expected)
+
+
+def test_best_keeps_the_weights_of_the_lowest_validation_loss():
+    model, values = Constant(), iter([3.0, 1.0, 2.0])
+    recipe = Recipe(steps=3, batch=1, learning_rate=0.5, keep="best", validate_every=1)
+    weights = [
+        (p.weights()["weight"].item(), model.weight.item())
+        for p in fit(model, lambda m, r, g: -m.weight, 1, recipe, lambda m: next(values))
+    ]
+    assert weights[-1][0] == weights[1][1] != weights[2][1]
+
+
+def test_the_curve_holds_mean_training_loss_and_validation():
+    progress = run(net())
+    assert [point["step"] for point in progress.curve] == [2, 4]
+    assert all(math.isfinite(point["loss"]) and math.isfinite(point["validation"]) for point in progress.curve)
+
+
+def test_a_loss_that_is_not_a_number_stops_training():
+    model = Constant()
+    with pytest.raises(FloatingPointError, match="nan at step 1"):
+        list(fit(model, lambda m, r, g: m.weight * math.nan, 1, Recipe(steps=2, batch=1, learning_rate=1.0)))
+
+
+def test_bf16_autocast_reaches_the_network():
+    seen = []
+
+    def watch(model, rows, generator):
+        out = model(IMAGES[rows], None, torch.ones(len(rows), dtype=torch.int64))
+        seen.append(out.dtype)
+        return out.float().square().mean()
+
+    list(fit(net(0.0), watch, 5, dataclasses.replace(RECIPE, steps=1, precision="bf16")))
+    assert seen == [torch.bfloat16]
+
+
+def test_seeds_of_different_numbers_differ():
+    assert len({seed_of(a, b) for a in range(20) for b in range(20)}) == 400
+    assert seed_of(1, 2) == seed_of(1, 2) < 2**63

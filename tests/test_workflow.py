@@ -1,0 +1,308 @@
+"""The whole study, once, tiny, in a clone: what Snakemake and DVC promise together."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pig.params import load, to_json
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+GIT = {f"GIT_{who}_{what}": "pig@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+REPORTS = ("table1", "table2", "pairing")
+NOTHING = "Nothing to be done"
+
+
+def run(*command, cwd, code=0, **more):
+    """Standard output and error of a command that must end with `code`."""
+    env = {**os.environ, **GIT, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **more}
+    env.pop("PYTHONPATH", None)
+    done = subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, check=False)
+    assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def commit(clone, message):
+    run("git", "add", "--all", cwd=clone)
+    run("git", "commit", "--quiet", "--message", message, cwd=clone)
+
+
+def edit(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{path.name} has no {old!r}"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def stamps(clone):
+    """When each result was last written."""
+    files = [p for top in ("runs", "reports") for p in (clone / top).rglob("*") if p.is_file()]
+    return {str(p.relative_to(clone)): p.stat().st_mtime_ns for p in files}
+
+
+def planned(clone, *flags):
+    """What Snakemake would run now: the message of each job."""
+    shown = run("snakemake", "--dry-run", *flags, cwd=clone)
+    jobs = set(re.findall(r"^Job \d+: (.*)$", shown, flags=re.MULTILINE))
+    assert bool(jobs) != (NOTHING in shown)
+    return jobs
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory):
+    """A clone of this tree as it is now, set to profile smoke."""
+    assert (BIN / "pig").exists(), f"{BIN} has no pig: pip install --no-deps --no-build-isolation -e ."
+    clone = tmp_path_factory.mktemp("study") / "pig"
+    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
+    for name in filter(None, listed.split("\0")):
+        if (ROOT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, clone / name)
+    (clone / "dvc.lock").unlink(missing_ok=True)
+    edit(clone / "params.yaml", "\nprofile: demo", "\nprofile: smoke")
+    run("git", "init", "--quiet", cwd=clone)
+    commit(clone, "Fresh")
+    return clone
+
+
+@pytest.fixture(scope="session")
+def study(fresh):
+    """The clone after one `snakemake --cores 2`, although the reports in git made it look finished."""
+    for name in REPORTS:
+        (fresh / f"reports/{name}.csv").parent.mkdir(exist_ok=True)
+        (fresh / f"reports/{name}.csv").write_text("stale\n", encoding="utf-8")
+    run("snakemake", "--cores", "2", cwd=fresh)
+    return fresh
+
+
+@pytest.fixture(scope="session")
+def kept(study):
+    """The study after `dvc repro`, committed and pushed to a remote; and what was there before it."""
+    before = stamps(study)
+    shown = run("dvc", "repro", cwd=study)
+    commit(study, "Study")
+    run("dvc", "remote", "add", "--default", "--local", "kept", str(study.parent / "remote"), cwd=study)
+    run("dvc", "push", cwd=study)
+    return study, before, shown
+
+
+@pytest.fixture(scope="session")
+def pulled(kept):
+    """A second clone after `dvc pull`, and whether Snakemake found it finished."""
+    clone = kept[0].parent / "pulled"
+    run("git", "clone", "--quiet", str(kept[0]), str(clone), cwd=kept[0])
+    run("dvc", "remote", "add", "--default", "--local", "kept", str(kept[0].parent / "remote"), cwd=clone)
+    run("dvc", "pull", cwd=clone)
+    return clone, planned(clone)
+
+
+def test_everything_is_made(study):
+    p = load(study / "params.yaml")
+    run_ = study / "runs/smoke"
+    expected = [run_ / name for name in ("pairs.zip", "split.csv", "progression.npz")]
+    for fold in range(p.folds.count):
+        nets = ("guider", "guided", "ddpm") if fold == 0 else ("guider", "guided")
+        expected += [run_ / f"fold{fold}/{net}.{end}" for net in nets for end in ("safetensors", "csv")]
+        expected += [run_ / f"fold{fold}/{name}.zip" for name in (("pig", "ddpm", "ddim") if fold == 0 else ("pig",))]
+        rows = ["real", *(f"pig_{dose}" for dose in p.segmentation.doses)]
+        expected += [run_ / f"fold{fold}/segment/{row}{end}" for row in rows for end in (".csv", ".curve.csv")]
+    expected += [run_ / f"features/{name}.npz" for name in ("reference", "real", "ddpm", "ddim", "pig")]
+    expected += [run_ / f"fidelity/{name}.json" for name in ("real", "ddpm", "ddim", "pig")]
+    expected += [study / f"reports/table{n}.{end}" for n in (1, 2) for end in ("csv", "json", "md", "tex")]
+    expected += [study / "reports/pairing.csv"]
+    figures = ("progression", "pairs", "curves", "table1", "table2", "data")
+    expected += [study / f"reports/figures/{name}.png" for name in figures]
+    assert [str(p) for p in expected if not p.is_file() or p.stat().st_size == 0] == []
+
+
+def test_nothing_of_a_finished_training_is_left_in_scratch(study):
+    assert [p.name for p in (study / "scratch").rglob("*.pt")] == []
+
+
+def test_reports_in_git_do_not_make_a_fresh_clone_look_finished(study):
+    for name in REPORTS:
+        assert (study / f"reports/{name}.csv").read_text(encoding="utf-8") != "stale\n"
+
+
+def test_a_second_call_does_nothing(study):
+    before = stamps(study)
+    assert NOTHING in run("snakemake", "--cores", "2", cwd=study)
+    assert stamps(study) == before
+
+
+def test_dvc_after_snakemake_only_records(kept):
+    study, before, shown = kept
+    assert NOTHING in shown
+    assert stamps(study) == before
+    assert "up to date" in run("dvc", "status", cwd=study)
+    assert planned(study) == set()
+
+
+def test_dvc_keeps_every_output_and_deletes_none(kept):
+    study, before, _ = kept
+    stage = json.loads(run("dvc", "stage", "list", "--json", cwd=study)) if False else None
+    assert stage is None
+    import yaml
+
+    dvc = yaml.safe_load((study / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["study"]
+    outs = {name: flags for out in dvc["outs"] + dvc["metrics"] for name, flags in out.items()}
+    assert all(flags["persist"] for flags in outs.values())
+    for file in before:
+        assert any(file == out or file.startswith(f"{out}/") for out in outs), file
+    params = yaml.safe_load((study / "params.yaml").read_text(encoding="utf-8"))
+    assert set(dvc["params"]) == set(params)
+
+
+def test_a_clone_after_dvc_pull_has_nothing_to_do(pulled):
+    assert pulled[1] == set()
+    assert "up to date" in run("dvc", "status", cwd=pulled[0])
+
+
+TAIL = ["Table", "Figure"]
+EVERYTHING_OF_PIG = [
+    "Sample .* with pig", "Join .* of pig", "The steps of Figure 3", "Features of generated slices: pig",
+    "Distance .*: pig", "Segment .* of PIG's", "Do mask and image", *TAIL,
+]  # fmt: skip
+CHANGES = {
+    "figures.dpi": ("dpi: 80", "dpi: 81", ["The steps of Figure 3", "Figure"]),
+    "pairing.ring": ("ring: 0.06", "ring: 0.07", ["Do mask and image"]),
+    "segmentation.steps": ("doses: [2, 4, 6], ", "doses: [2, 4, 6], flip: 0.5, ", ["Segment", *TAIL]),
+    "fidelity.kid_subsets": ("kid_subsets: 4", "kid_subsets: 3", ["Features", "Distance", *TAIL]),
+    "guided.prediction": ("guided: {prediction: v}", "guided: {prediction: eps}", ["Train the guided", *EVERYTHING_OF_PIG]),
+    "ddpm.prediction": (
+        "ddpm: {prediction: v}",
+        "ddpm: {prediction: eps}",
+        ["Train the ddpm", "Sample .* dd[pi]m", "Join .* dd[pi]m", "Features .*: dd[pi]m", "Distance .*: dd[pi]m", *TAIL],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", CHANGES)
+def test_a_changed_number_reruns_just_what_depends_on_it(pulled, key):
+    old, new, expected = CHANGES[key]
+    params = pulled[0] / "params.yaml"
+    before = params.read_text(encoding="utf-8")
+    try:
+        edit(params, old, new)
+        jobs = planned(pulled[0])
+        changed = run("dvc", "status", cwd=pulled[0])
+    finally:
+        params.write_text(before, encoding="utf-8")
+    for pattern in expected:
+        assert any(re.match(pattern, job) for job in jobs), pattern
+    assert {job for job in jobs if not any(re.match(pattern, job) for pattern in expected)} == set()
+    assert "params.yaml" in changed
+    assert re.search(rf"{key.split('.')[0]}|profiles", changed)
+
+
+def test_a_changed_comment_reruns_nothing(pulled):
+    clone = pulled[0]
+    edit(clone / "params.yaml", "# the default", "# a default")
+    assert "up to date" in run("dvc", "status", cwd=clone)
+    edit(clone / "pig/diffusion.py", '"""', '"""Changed. ')
+    edit(clone / "pig/training.py", "\nimport", "\n# changed\nimport")
+    assert planned(clone) == set()
+    assert NOTHING in run("dvc", "repro", cwd=clone)
+
+
+def test_a_changed_function_reruns_just_what_runs_it(pulled):
+    edit(pulled[0] / "pig/overlap.py", "\n\n\ndef ", "\n\nMARK = 1\n\n\ndef ")
+    try:
+        assert {job.split()[0] for job in planned(pulled[0])} <= {"Segment", "Table", "Figure"}
+        assert len(planned(pulled[0])) >= 8
+    finally:
+        edit(pulled[0] / "pig/overlap.py", "\n\nMARK = 1\n\n\ndef ", "\n\n\ndef ")
+
+
+def test_dvc_runs_a_change_and_shows_what_it_did(pulled):
+    clone = pulled[0]
+    commit(clone, "Before")
+    edit(clone / "params.yaml", "kid_subset_size: 5", "kid_subset_size: 4")
+    networks = {name: when for name, when in stamps(clone).items() if name.endswith(".safetensors")}
+    shown = run("dvc", "repro", cwd=clone)
+    assert "Running stage" in shown
+    assert NOTHING in run("snakemake", "--cores", "2", cwd=clone)
+    assert "up to date" in run("dvc", "status", cwd=clone)
+    assert networks == {name: when for name, when in stamps(clone).items() if name.endswith(".safetensors")}
+
+    params = json.loads(run("dvc", "params", "diff", "--json", cwd=clone))
+    assert params == {"params.yaml": {"profiles.smoke.fidelity.kid_subset_size": {"old": 5, "new": 4, "diff": -1}}}
+    metrics = json.loads(run("dvc", "metrics", "diff", "--json", cwd=clone))
+    assert list(metrics) == ["reports/table1.json"]
+    assert "reports/table2.json" in run("dvc", "metrics", "show", "--json", cwd=clone)
+    for command in (["show"], ["diff", "HEAD"]):
+        run("dvc", "plots", *command, cwd=clone)
+        page = (clone / "dvc_plots/index.html").read_text(encoding="utf-8")
+        assert "Table 1" in page
+        assert "Table 2" in page
+
+
+def test_it_runs_elsewhere_without_the_environment_being_active(fresh, tmp_path):
+    command = ["snakemake", "--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path), "--cores", "1"]
+    bare = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [str(BIN / command[0]), *command[1:], "runs/smoke/split.csv"],
+        cwd=tmp_path, env=bare, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "runs/smoke/split.csv").is_file()
+
+
+def test_a_bad_setting_is_named_before_anything_runs(fresh, tmp_path):
+    shown = run(
+        "snakemake", "--dry-run", "--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path),
+        "--config", "training={stepps: 3}", cwd=tmp_path, code=1,
+    )  # fmt: skip
+    assert "params.yaml: training.stepps: unknown key" in shown
+    assert "Traceback" not in shown
+
+
+@pytest.mark.parametrize("profile", ["paper", "demo", "busi"])
+def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
+    p = load(fresh / "params.yaml", profile)
+    if p.data.source != "phantom":
+        (tmp_path / p.data.source).parent.mkdir()
+        (tmp_path / p.data.source).touch()
+    flags = ["--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path), "--config", f"profile={profile}"]
+    jobs = planned(tmp_path, *flags)
+    samples = [re.match(r"Sample (\d+) with pig, fold 0", job) for job in jobs]
+    number = max(*p.segmentation.doses, p.fidelity.slices)
+    assert sum(int(found[1]) for found in samples if found) == number
+    assert sum(job.startswith("Train") for job in jobs) == 2 * p.folds.count + 1
+    assert sum(job.startswith("Segment") for job in jobs) == p.folds.count * (1 + len(p.segmentation.doses))
+
+
+def test_a_killed_training_goes_on_where_it_was(study, tmp_path):
+    settings = json.loads(
+        to_json(load(study / "params.yaml"), "network", "process", "training", "folds", "guider")
+    )
+    settings["training"] |= {"steps": 150, "checkpoint_every": 10, "validate_every": 10}
+    pairs, split = study / "runs/smoke/pairs.zip", study / "runs/smoke/split.csv"
+
+    def train(name):
+        return [
+            str(BIN / "pig"), "train", "guider", "--cfg", json.dumps(settings), "--pairs", str(pairs),
+            "--split", str(split), "--fold", "0", "--out", f"{name}.safetensors", "--curve", f"{name}.csv",
+            "--state", f"{name}.pt",
+        ]  # fmt: skip
+
+    with (tmp_path / "log").open("w") as log:
+        job = subprocess.Popen(train("killed"), cwd=tmp_path, stderr=log, stdout=log)
+        while not (tmp_path / "killed.pt").exists():
+            assert job.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.002)
+        job.send_signal(signal.SIGKILL)
+        assert job.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed.safetensors").exists()
+    assert re.search(r"resumed at step \d+0 of 150", run(*train("killed"), cwd=tmp_path))
+    run(*train("whole"), cwd=tmp_path)
+    for end in ("safetensors", "csv"):
+        assert (tmp_path / f"killed.{end}").read_bytes() == (tmp_path / f"whole.{end}").read_bytes()
+    assert not (tmp_path / "killed.pt").exists()
