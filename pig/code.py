@@ -8,15 +8,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
-# They check and report, and cannot change what a job writes: the settings of a job are tracked value by value.
+# They check and report, and cannot change what a job writes; a job's settings are tracked value by value.
 SHELL = frozenset({"params", "errors", "progress", "code"})
 
 
 def code_hash(*modules: str) -> str:
-    """Hash of the syntax trees of `modules` and of all modules of pig that they import, also inside functions.
+    """Hash of the syntax trees of `modules` and of all of pig that they import, also inside functions.
 
-    `modules` are named within the package, e.g. "verbs.train". Comments, docstrings, blank lines and the order of
-    imports on disk do not count; the modules in SHELL do not either.
+    `modules` are named within the package, e.g. "verbs.train". Comments, docstrings and layout do not
+    count, nor do the modules in SHELL. Every Python gives the same hash.
 
     Raises:
         FileNotFoundError: pig has no such module.
@@ -75,7 +75,9 @@ def _tree(module: str) -> ast.Module:
 def _meaning(module: str) -> str:
     tree = _tree(module)
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_doc(node):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_doc(
+            node
+        ):
             del node.body[0]
     return repr(_plain(tree))
 

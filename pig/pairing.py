@@ -1,6 +1,6 @@
 """How well a set's masks and images belong together, which FID cannot see.
 
-Images are in [-1, 1]. A lesion differs from the tissue around it, so the measure is the contrast between the two,
+A lesion differs from the tissue around it, so the measure is the contrast between the two,
 held against the same masks shuffled among the same images: that control keeps where masks lie and how bright images
 are, and breaks only the pairing. It need not be 0: breasts are brighter where masses are than towards the skin.
 
@@ -64,16 +64,16 @@ def derangement(n: int, seed: int) -> NDArray[np.int64]:
     return order
 
 
-def summary(images: Images, masks: Masks, ring: float) -> dict[str, float]:
-    """Facts about one set of pairs, (N, H, W) each.
+def summary(images: NDArray[np.uint8], masks: Masks, ring: float) -> dict[str, float]:
+    """Facts about one set of pairs: images (N, H, W), grey 0..255, and masks (N, H, W).
 
     Returns:
-        n; contrast and contrast_sd (grey levels on the [-1, 1] scale; mean and standard deviation over pairs);
+        n; contrast and contrast_sd (with greys on [-1, 1]; mean and standard deviation over pairs);
         area and area_sd (share of the image, of masks that are not empty); one_component (share of those in one
         piece); empty (share of all masks). nan where there is nothing to average.
     """
     width = ring_width(ring, images.shape[1:])
-    found = [contrast(image, mask, width) for image, mask in zip(images, masks, strict=True)]
+    found = [contrast(image / 127.5 - 1, mask, width) for image, mask in zip(images, masks, strict=True)]
     full = masks[masks.any((1, 2))]
     single = [components(mask) == 1 for mask in full]
     return {
@@ -85,11 +85,11 @@ def summary(images: Images, masks: Masks, ring: float) -> dict[str, float]:
     }
 
 
-def report(sets: Iterable[tuple[str, Images, Masks]], ring: float, seed: int) -> pd.DataFrame:
+def report(sets: Iterable[tuple[str, NDArray[np.uint8], Masks]], ring: float, seed: int) -> pd.DataFrame:
     """Two rows a set, as it is and "NAME shuffled", with the columns set, those of `summary`, and two ratios.
 
     Args:
-        sets: (name, images, masks); the first is real, and contrast_to_real and area_to_real are shares of its.
+        sets: (name, images, masks) as in `summary`; the first is real, and contrast_to_real and area_to_real are shares of its.
         ring: width of the ring, as a share of the shorter side.
         seed: of the shuffling of masks among images.
 

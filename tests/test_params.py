@@ -26,7 +26,12 @@ def test_the_default_profile_is_demo():
 def test_paper_is_the_paper():
     p = load(FILE, "paper")
     assert (p.data.size, p.phantom.patients, p.folds.count, p.folds.leak) == (512, 367, 5, False)
-    assert (p.process.T, p.process.schedule, p.process.beta_1, p.process.beta_T) == (1024, "linear", 1e-4, 0.02)
+    assert (p.process.T, p.process.schedule, p.process.beta_1, p.process.beta_T) == (
+        1024,
+        "linear",
+        1e-4,
+        0.02,
+    )
     assert (p.sampling.steps, p.sampling.ddpm_steps, p.sampling.guide) == (256, 1024, "x0_hat")
     assert {p.guider.prediction, p.guided.prediction, p.ddpm.prediction} == {"eps"}
     assert {p.guider.min_snr, p.guided.min_snr, p.ddpm.min_snr} == {None}

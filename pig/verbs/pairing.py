@@ -8,6 +8,7 @@ empty ones, and contrast and area relative to the real set.
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import Any
 
 from pig.errors import InputError
 from pig.files import atomic
@@ -26,17 +27,19 @@ def run(args: Namespace) -> None:
     chosen = settings(args, "pairing").pairing
 
     from pig.pairing import report
-    from pig.pairs import read_archive, scale
+    from pig.pairs import read_archive
 
     names = ["real", *(f"{Path(path).resolve().parent.name}/{Path(path).stem}" for path in args.generated)]
     if len(set(names)) < len(names):
         raise InputError(f"--generated: expected archives with different folder/file names; found {' '.join(names[1:])}")
-    sets = []
-    for name, path in zip(names, [args.pairs, *args.generated], strict=True):
+
+    def read(name: str, path: str) -> Any:
         pairs = read_archive(path)
         if pairs.masks is None:
             raise InputError(f"{path}: expected pairs, found images without masks")
-        sets.append((name, scale(pairs.images), pairs.masks))
-    frame = report(track(sets, len(sets), "pairing"), chosen.ring, chosen.seed)
+        return name, pairs.images, pairs.masks
+
+    sets = (read(name, path) for name, path in zip(names, [args.pairs, *args.generated], strict=True))
+    frame = report(track(sets, len(names), "pairing"), chosen.ring, chosen.seed)
     with atomic(args.out, "w") as file:
         frame.to_csv(file, index=False)

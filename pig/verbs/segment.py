@@ -1,9 +1,8 @@
-"""Train the lesion segmenter on a fold's real pairs, with or without generated ones, and score its test patients.
+"""Train the lesion segmenter of one fold and score it on the fold's test patients.
 
-Reads the archive of real pairs, the split and, with --generated, an archive of generated pairs of which the first
---dose are added. The number of optimiser steps is the same whatever the training set. Writes one row a test image
-(csv: id, patient, fold, set, dose, dice, iou, precision, recall, empty) and the loss curve, whose validation loss is
-on the fold's real validation patients. After an interruption run the same command again: it goes on from --state.
+Trains on the real pairs of the fold's training patients and, if given, the first --dose pairs of the --generated
+archive; always for the same number of steps. Writes csv, one row a test pair: id, patient, fold, set, dose, dice,
+iou, precision, recall, empty; and the loss curve, whose validation loss is on the fold's real validation patients.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -15,12 +14,12 @@ from pig.verbs.fitting import add_fit, digest_of, drop_state, run_fit
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("--pairs", metavar="ZIP", required=True, help="archive of real mask-image pairs")
+    parser.add_argument("--pairs", metavar="ZIP", required=True, help="archive of the real pairs")
     parser.add_argument("--split", metavar="CSV", required=True, help="roles by fold, from `pig split`")
     parser.add_argument("--fold", metavar="K", type=int, required=True, help="fold, counted from 0")
-    parser.add_argument("--generated", metavar="ZIP", help="archive of generated pairs to add")
-    parser.add_argument("--dose", metavar="N", type=int, default=0, help="how many of them, the first")
-    parser.add_argument("--out", metavar="CSV", required=True, help="scores to write, one row a test image")
+    parser.add_argument("--generated", metavar="ZIP", help="pairs to add, made inside the same fold")
+    parser.add_argument("--dose", metavar="N", type=int, help="how many of them, from the first")
+    parser.add_argument("--out", metavar="CSV", required=True, help="scores of the test pairs to write")
     add_fit(parser)
     add_settings(parser)
     add_compute(parser)
@@ -28,8 +27,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     chosen = settings(args, "segmentation").segmentation
-    if (args.generated is None) != (args.dose == 0) or args.dose < 0:
-        raise InputError(f"--dose {args.dose}: expected 1 or more with --generated, and neither without it")
+    if (args.generated is None) != (args.dose is None):
+        raise InputError("--generated and --dose: expected both or neither")
     device = compute(args)
 
     import pandas as pd
@@ -37,52 +36,52 @@ def run(args: Namespace) -> None:
 
     from pig import segmentation
     from pig.pairs import concatenate, digest, read_archive, rows
-    from pig.training import Recipe
+    from pig.training import Recipe, seed_of
 
     pairs = read_archive(args.pairs)
     split = pd.read_csv(args.split, dtype=str)
     train, held_out, test = (
         pairs.select(rows(split, pairs.table, args.fold, role)) for role in ("train", "validation", "test")
     )
-    if args.generated:
+    name = "real"
+    if args.generated is not None:
         generated = read_archive(args.generated)
-        if len(generated) < args.dose:
-            raise InputError(f"{args.generated}: expected at least {args.dose} pairs, found {len(generated)}")
+        if not 1 <= args.dose <= len(generated):
+            raise InputError(f"--dose {args.dose}: expected 1 to {len(generated)}, the pairs of {args.generated}")
+        name = generated.table["origin"].iloc[0]
         train = concatenate([train, generated.select(range(args.dose))])
 
-    torch.manual_seed(chosen.seed)
-    shape = (pairs.images.shape[1], pairs.images.shape[2])
-    model = segmentation.build(chosen.encoder, chosen.depth, chosen.decoder_channels, shape).to(device)
-    recipe = Recipe(
-        steps=chosen.steps,
-        batch=chosen.batch,
-        learning_rate=chosen.learning_rate,
-        warmup=chosen.warmup,
-        schedule=chosen.schedule,
-        clip_norm=chosen.clip_norm,
-        precision=chosen.precision,
-        keep=chosen.keep,
-        validate_every=chosen.validate_every,
-        seed=chosen.seed,
-    )
-    name = f"real + {args.dose} generated" if args.dose else "real"
+    torch.manual_seed(seed_of(chosen.seed, args.fold))  # the same first weights for every training set of a fold
+    model = segmentation.build(chosen.encoder, chosen.depth, chosen.decoder_channels, pairs.images.shape[1:])
+    model.to(device)
+    data = segmentation.examples(train, device)
     kept = run_fit(
         args,
         model,
-        segmentation.training_loss(segmentation.examples(train, device), chosen.flip),
-        len(train),
-        recipe,
+        segmentation.training_loss(data, chosen.flip),
+        len(data),
+        Recipe(
+            steps=chosen.steps,
+            batch=chosen.batch,
+            learning_rate=chosen.learning_rate,
+            warmup=chosen.warmup,
+            schedule=chosen.schedule,
+            clip_norm=chosen.clip_norm,
+            precision=chosen.precision,
+            keep=chosen.keep,
+            validate_every=chosen.validate_every,
+            seed=chosen.seed,
+        ),
         segmentation.validation_loss(segmentation.examples(held_out, device), chosen.batch),
-        label=f"segment fold {args.fold}, {name}",
+        label=f"segment {name} {args.dose or 0} fold {args.fold}",
         checkpoint_every=chosen.checkpoint_every,
-        fingerprint=digest_of(chosen, digest(train), digest(held_out)),
+        fingerprint=digest_of(chosen, digest(train), digest(held_out), args.fold),
     )
     model.load_state_dict(kept)
-    images = segmentation.examples(test, device).images
-    scores = segmentation.score(segmentation.predict(model, images, chosen.batch), test, chosen.threshold)
-    scores.insert(2, "fold", args.fold)
-    scores.insert(3, "set", generated.table["origin"].iloc[0] if args.dose else "real")
-    scores.insert(4, "dose", args.dose)
+    probabilities = segmentation.predict(model, segmentation.examples(test, device).images, chosen.batch)
+    scores = segmentation.score(probabilities, test, chosen.threshold)
+    for place, (column, value) in enumerate([("fold", args.fold), ("set", name), ("dose", args.dose or 0)], 2):
+        scores.insert(place, column, value)
     with atomic(args.out, "w") as file:
-        scores[segmentation.COLUMNS].to_csv(file, index=False)
+        scores.to_csv(file, index=False)
     drop_state(args)

@@ -1,0 +1,252 @@
+"""The phantom: seeded, the same at any size, and worth learning from."""
+
+import hashlib
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from pig.anatomy import MARGINS, Outline
+from pig.errors import InputError
+from pig.pairs import Pairs, scale
+from pig.phantom import RING, VIEWS, Volume, phantom, volumes
+from pig.texture import Spectrum, Texture, ridges, stream
+
+
+@cache
+def study() -> Pairs:
+    """36 patients in two views of three slices, 64 x 64."""
+    return phantom(36, VIEWS, 3, 64, seed=5)
+
+
+@cache
+def contrast() -> np.ndarray:
+    """(N,) mean inside the mask minus mean of a ring around it, on [-1, 1]."""
+    pairs = study()
+    out = []
+    for image, mask in zip(scale(pairs.images), pairs.masks, strict=True):
+        away = ndimage.distance_transform_edt(~mask) / len(mask)
+        out.append(image[mask].mean() - image[(away > 0) & (away <= RING)].mean())
+    return np.array(out)
+
+
+def equal(one: Pairs, other: Pairs) -> bool:
+    same_pixels = np.array_equal(one.images, other.images) and np.array_equal(one.masks, other.masks)
+    return same_pixels and one.table.equals(other.table)
+
+
+def test_the_pixels_of_a_seed_are_pinned():
+    pairs = phantom(3, VIEWS, 2, 48, seed=2025)
+    pixels = hashlib.sha256(pairs.images.tobytes() + pairs.masks.tobytes()).hexdigest()
+    assert pixels == "PIN"
+
+
+def test_a_patient_is_the_same_among_any_others():
+    few, many = phantom(2, VIEWS, 2, 32, seed=1), phantom(4, VIEWS, 2, 32, seed=1)
+    assert equal(many.select(many.table["patient"] <= "p0001"), few)
+    alone = phantom(4, ["MLO"], 2, 32, seed=1)
+    assert equal(many.select(many.table["view"] == "MLO"), alone)
+    assert equal(few.select(np.arange(4)), phantom(1, VIEWS, 2, 32, seed=1))
+
+
+def test_seeds_give_other_patients():
+    one, other = phantom(1, ["CC"], 1, 32, seed=1), phantom(1, ["CC"], 1, 32, seed=2)
+    assert not np.array_equal(one.images, other.images)
+    assert len(set(study().table["density"])) == 36
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_patient_looks_the_same_at_any_size(view):
+    small, large = (phantom(3, [view], 2, size, seed=3) for size in (64, 256))
+    for i in range(len(small)):
+        shrunk = large.images[i].reshape(64, 4, 64, 4).mean(axis=(1, 3))
+        cover = large.masks[i].reshape(64, 4, 64, 4).mean(axis=(1, 3))
+        assert np.corrcoef(shrunk.ravel(), small.images[i].ravel())[0, 1] > 0.985
+        assert abs(shrunk.mean() - small.images[i].mean()) < 2
+        assert np.sum(np.minimum(cover, small.masks[i])) / np.sum(np.maximum(cover, small.masks[i])) > 0.85
+
+
+def test_a_larger_image_has_more_detail():
+    large = phantom(1, ["CC"], 1, 256, seed=3).images[0].astype(float)
+    smooth = np.kron(large.reshape(64, 4, 64, 4).mean(axis=(1, 3)), np.ones((4, 4)))
+    inside = ndimage.binary_erosion(smooth > 0, iterations=8)
+    assert np.std((large - smooth)[inside]) > 5
+
+
+def test_rows_say_what_was_drawn():
+    table = study().table
+    assert list(table["id"][:2]) == ["p0000-CC-00", "p0000-CC-01"]
+    assert table["id"].is_unique
+    assert set(table["origin"]) == {"phantom"}
+    assert set(table["seed"]) == {"5"}
+    assert set(table["margin"]) == set(MARGINS)
+    assert list(table["depth"][:3]) == ["-0.667", "0.000", "0.667"]
+    assert (table.groupby("patient").size() == 6).all()
+    assert (table.groupby("patient")[["density", "margin", "contrast"]].nunique() == 1).all(axis=None)
+
+
+def test_views_come_one_at_a_time():
+    parts = list(volumes(2, VIEWS, 3, 32, seed=1))
+    assert [(len(part), part.table["view"][0]) for part in parts] == [(3, "CC"), (3, "MLO")] * 2
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("patients", 0), ("slices", 0), ("size", 8), ("seed", -1), ("views", ["LAT"]), ("views", []), ("views", ["CC"] * 2)],
+)
+def test_a_setting_that_makes_no_sense_is_named(key, value):
+    given = {"patients": 1, "views": ["CC"], "slices": 1, "size": 32, "seed": 0, key: value}
+    with pytest.raises(InputError, match=rf"phantom\.{key}: expected .*found"):
+        phantom(**given)
+
+
+# --- masks ---
+
+
+def test_each_mask_is_one_lesion_inside_the_breast():
+    pairs = study()
+    for image, mask in zip(pairs.images, pairs.masks, strict=True):
+        assert ndimage.label(mask)[1] == 1
+        assert image[mask].min() > 0
+        assert not (mask[0].any() or mask[-1].any() or mask[:, 0].any())
+
+
+@pytest.mark.parametrize("size", [16, 33, 128])
+def test_no_mask_is_empty_or_in_parts_at_other_sizes(size):
+    masks = phantom(12, VIEWS, 2, size, seed=8).masks
+    assert all(ndimage.label(mask, np.ones((3, 3)))[1] == 1 for mask in masks)
+
+
+def test_lesions_have_the_size_that_a_network_can_learn():
+    pixels = study().masks.sum(axis=(1, 2))
+    assert pixels.min() >= 12
+    assert 0.02 < pixels.mean() / 64**2 < 0.06
+    assert pixels.std() > 0.25 * pixels.mean()
+
+
+def test_contrast_varies_from_hard_to_easy():
+    seen = contrast()
+    assert 0.35 < seen.mean() < 0.5
+    assert seen.std() > 0.1
+    assert seen.min() > 0.08
+    assert np.mean(seen < 0.25) > 0.08  # hard to see
+    nominal = study().table["contrast"].astype(float)
+    assert np.corrcoef(nominal, seen)[0, 1] > 0.9
+
+
+def test_a_lesion_is_largest_and_clearest_in_focus():
+    area, clear = (a.reshape(-1, 3) for a in (study().masks.sum(axis=(1, 2)), contrast()))
+    assert (area[:, 1] > area[:, [0, 2]].max(axis=1)).all()
+    assert np.mean(clear[:, [1]] > clear[:, [0, 2]]) > 0.95
+
+
+# --- images ---
+
+
+def test_the_chest_wall_is_left_and_the_air_is_black():
+    images = study().images
+    assert (images[:, 20:40, 0] > 0).all()
+    assert not images[:, :, -1].any()
+    assert not images[:, -1, 40:].any()
+    assert ((images > 0).mean(axis=(1, 2)) > 0.5).all()
+    assert images.max() > 200
+
+
+def test_mlo_has_the_pectoral_muscle_and_cc_has_not():
+    pairs = study()
+    corner = pairs.images[:, :6, :6].mean(axis=(1, 2))
+    mlo = (pairs.table["view"] == "MLO").to_numpy()
+    assert corner[mlo].min() > 100
+    assert corner[~mlo].max() < 100
+
+
+def test_patients_differ_more_than_the_slices_and_views_of_one():
+    pairs = study()
+    breast = [image[image > 0] for image in pairs.images]
+    for name, trait in {
+        "brightness": np.array([pixels.mean() for pixels in breast]),
+        "spread": np.array([pixels.std() for pixels in breast]),
+        "contrast": contrast(),
+        "area": pairs.masks.mean(axis=(1, 2)),
+    }.items():
+        groups = trait.reshape(36, 6)
+        between, within = groups.mean(axis=1).var(ddof=1), groups.var(axis=1, ddof=1).mean()
+        assert between > within, name
+
+
+def test_neighbouring_slices_share_what_is_coarse():
+    images = study().images.reshape(-1, 3, 64, 64).astype(float)
+
+    def likeness(one: np.ndarray, other: np.ndarray, coarse: float) -> float:
+        both = [ndimage.gaussian_filter(image, coarse) for image in (one, other)]
+        fine = [image - ndimage.gaussian_filter(image, 2) for image in (one, other)]
+        both = fine if not coarse else both
+        return float(np.corrcoef(*(image[20:44, 8:40].ravel() for image in both))[0, 1])
+
+    near = [likeness(view[0], view[1], 3) for view in images]
+    detail = [likeness(view[0], view[1], 0) for view in images]
+    stranger = [likeness(images[i][0], images[i - 2][0], 3) for i in range(len(images))]
+    assert np.mean(near) > 0.85 > 0.75 > np.mean(detail) > 0.1
+    assert abs(np.mean(stranger)) < 0.4
+
+
+def test_noise_grows_with_the_signal_and_air_has_none():
+    volume = Volume(1, 0, "CC", 64)
+    draws = np.stack([volume.draw(0.0, i)[0] for i in range(24)]).astype(float)
+    mean, spread = draws.mean(axis=0), draws.std(axis=0)
+    assert not spread[mean == 0].any()
+    dark, bright = ((mean > 45) & (mean < 75), (mean > 120) & (mean < 170))
+    ratio = spread[bright].mean() / spread[dark].mean()
+    assert ratio == pytest.approx(np.sqrt(mean[bright].mean() / mean[dark].mean()), rel=0.1)
+
+
+def test_depth_under_the_skin_is_a_distance():
+    """Of a circle's half the first-order distance is near the true one, close to the skin."""
+    outline = Outline(0.5, 0.5, 0.5, 0.5)
+    angle = np.linspace(-1.2, -0.4, 9)  # away from the nipple, which stands out
+    for depth in (-0.01, 0.01, 0.02):
+        x, y = (0.5 - depth) * np.cos(angle), 0.5 + (0.5 - depth) * np.sin(angle)
+        assert outline.skin(x, y) == pytest.approx(depth, abs=0.025)
+
+
+# --- textures ---
+
+
+@pytest.mark.parametrize("beta", [2.8, 3.2, 4.0])
+def test_texture_has_a_power_law_spectrum(beta):
+    size, edges = 256, np.array([12, 16, 22, 30, 42, 58, 80])
+    f = np.hypot(np.fft.fftfreq(size, 1 / size)[:, None], np.fft.rfftfreq(size, 1 / size)[None, 1:])
+    power = np.zeros_like(f)
+    for seed in range(4):
+        power += np.abs(np.fft.rfft2(Texture(stream(seed), Spectrum(beta, 2.0), size).at(0.3)))[:, 1:] ** 2
+    shells = [(f >= low) & (f < high) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    slope = np.polyfit([np.log(f[s]).mean() for s in shells], [np.log(power[s].mean()) for s in shells], 1)[0]
+    assert slope == pytest.approx(-beta, abs=0.12)
+
+
+def test_a_small_texture_is_the_low_frequencies_of_a_large_one():
+    spectrum = Spectrum(3.0, 3.0, stretch=1.4, angle=0.3)
+    small, large = (np.fft.rfft2(Texture(stream(7), spectrum, size).at(0.5)) / size**2 for size in (32, 96))
+    np.testing.assert_allclose(small[:15, 1:15], large[:15, 1:15], rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(small[-15:, 1:15], large[-15:, 1:15], rtol=1e-10, atol=1e-15)
+
+
+def test_texture_is_stationary_in_depth_and_coarse_parts_change_slowly():
+    def drift(start: float) -> float:
+        texture = Texture(stream(1), Spectrum(8.0, start), 64)
+        fields = [texture.at(depth) for depth in (-1.0, 0.0, 1.0)]
+        assert [np.var(field) for field in fields] == pytest.approx([1.0] * 3, rel=0.5)
+        return float(np.corrcoef(fields[0].ravel(), fields[1].ravel())[0, 1])
+
+    coarse, fine = drift(3.0), drift(15.0)
+    assert coarse > 0.9
+    assert coarse > fine + 0.2
+
+
+def test_ridges_keep_their_mean_when_a_pixel_is_wider_than_a_line():
+    values = stream(2).standard_normal((400, 400))
+    thin, blurred = ridges(values, 0.05), ridges(values[:100, :100], 0.05)
+    assert thin.max() <= 1
+    assert blurred.max() < thin.max()
+    assert blurred.mean() == pytest.approx(thin.mean(), rel=0.1)
