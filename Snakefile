@@ -32,3 +32,5 @@ rule all:
         expand("<run>/fold0/{method}.zip", method=METHODS),
         expand("<run>/fold{fold}/segment/{row}.csv", fold=FOLDS, row=TRAINING_SETS),
         expand("<run>/fidelity/{set}.json", set=SCORED),
+    message:
+        "All tables, figures and what they were made from"

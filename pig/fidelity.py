@@ -234,7 +234,7 @@ def frechet_distance(features_a: NDArray[np.floating], features_b: NDArray[np.fl
     a, b = statistics(features_a), statistics(features_b)
     cross = np.linalg.svd(a.factor @ b.factor.T, compute_uv=False).sum()
     spread = np.sum(a.factor**2) + np.sum(b.factor**2) - 2 * cross
-    return float(np.sum((a.mean - b.mean) ** 2) + spread)
+    return max(float(np.sum((a.mean - b.mean) ** 2) + spread), 0.0)  # below 0 by rounding alone
 
 
 class Kid(NamedTuple):

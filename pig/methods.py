@@ -24,7 +24,7 @@ from pig.diffusion import (
     seeded,
     seeded_noise,
 )
-from pig.nets import Concatenated, Unguided, UNet
+from pig.nets import Concatenated, UNet, Unguided
 
 Settings = Any  # sections of params.yaml as attributes
 Frames = Iterator[
@@ -59,7 +59,7 @@ class Method:
     sample: Callable[[Mapping[str, Trained], list[Generator], Sequence[int], Tensor, Settings], Frames]
 
 
-# ------------------------------------------------------------------ losses: (model, frozen, x0, y0, alphabar, draws, settings)
+# ---------------------------- losses: (model, frozen, x0, y0, alphabar, draws, settings)
 def _guider(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[no-untyped-def]
     own = settings.guider
     return guider_loss(model, x0, y0, alphabar, draws, prediction=own.prediction, min_snr=own.min_snr)
@@ -87,7 +87,7 @@ def _ddpm(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[no-
     return image_loss(model, y0, None, alphabar, draws, prediction=own.prediction, min_snr=own.min_snr)
 
 
-# ------------------------------------------------------------------ samplers: (nets, generators, shape, alphabar, sampling)
+# ---------------------------- samplers: (nets, generators, shape, alphabar, sampling)
 def _device(trained: Trained) -> torch.device:
     return next(trained.model.parameters()).device
 

@@ -19,6 +19,7 @@ from pig.overlap import overlap
 from pig.pairs import Pairs
 from pig.training import Loss
 
+
 @dataclass(frozen=True)
 class Examples:
     """Pairs on a device: images (N, 1, H, W) uint8 and masks (N, 1, H, W) bool."""
@@ -51,7 +52,9 @@ def build(encoder: str, depth: int, decoder_channels: Sequence[int], shape: tupl
         InputError: an unknown encoder, or a shape that cannot be halved `depth` times.
     """
     if any(side % 2**depth for side in shape):
-        raise InputError(f"segmentation.depth {depth}: expected sides that are multiples of {2**depth}; found {shape}")
+        raise InputError(
+            f"segmentation.depth {depth}: expected sides that are multiples of {2**depth}; found {shape}"
+        )
     if encoder not in smp.encoders.get_encoder_names():
         raise InputError(f"segmentation.encoder {encoder}: segmentation-models-pytorch has none of that name")
     model = smp.Unet(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-REFERENCE = 64  # pixels: the size at which a texture has variance 1
+REFERENCE = 64  # pixels: the size at which a texture has variance 2
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
@@ -69,7 +69,7 @@ class Texture:
         self.a, self.b = draws[:, 0] + 1j * draws[:, 1], draws[:, 2] + 1j * draws[:, 3]
 
     def at(self, depth: float) -> Array:
-        """(size, size) values of mean 0 and variance about 1."""
+        """(size, size) values of mean 0 and variance about 2."""
         grid = np.zeros(self.size * (self.size // 2 + 1), np.complex128)
         place = frequencies(self.size)[2]
         grid[place] = np.cos(self.turn * depth) * self.a + np.sin(self.turn * depth) * self.b
@@ -82,7 +82,7 @@ def logistic(x: Array) -> Array:
 
 
 def ridges(field: Array, width: float) -> Array:
-    """Bright lines (0..1) where a texture crosses 0; `width` in its standard deviations.
+    """Bright lines (0..1) where a texture crosses 0; `width` in the texture's values.
 
     Lines thinner than a pixel are drawn a pixel wide and fainter, so their mean brightness stays.
     """

@@ -163,7 +163,7 @@ def _step(
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             value = loss(model, chosen, Generator().manual_seed(seed))
         optimizer.zero_grad(set_to_none=True)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
     if recipe.clip_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()

@@ -434,3 +434,12 @@ def test_a_broken_file_in_the_cache_is_named(tmp_path, capsys, archive):
     kept.write_bytes(b"broken")
     assert features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache")) == 2
     assert f"{kept}: expected features; remove the file" in capsys.readouterr().err
+
+
+def test_a_split_that_is_no_table_is_named(tmp_path, capsys, archive):
+    split = tmp_path / "split.csv"
+    split.write_bytes(b"")
+    assert (
+        features_verb(tmp_path, "--number", "2", "--split", str(split), "--fold", "0", "--role", "test") == 2
+    )
+    assert f"{split}: expected the table of `pig split`" in capsys.readouterr().err

@@ -11,9 +11,7 @@ from pig.params import load
 
 NETWORK = {"width": 8, "multipliers": [1, 2], "blocks": 1, "stem": 2}
 ALPHABAR = linear_schedule(1024)
-SAMPLING = SimpleNamespace(
-    steps=4, ddpm_steps=8, batch=4, clip=True, spacing="trailing", guide="x0_hat"
-)
+SAMPLING = SimpleNamespace(steps=4, ddpm_steps=8, batch=4, clip=True, spacing="trailing", guide="x0_hat")
 
 
 def trained(name, prediction="v"):
@@ -65,6 +63,12 @@ def test_every_net_has_a_finite_loss_under_every_profile(profile, name):
     x0, y0 = torch.randn(2, 2, 1, 16, 16).clamp(-1, 1)
     draws = methods.Draws(torch.tensor([1, chosen.process.T]), torch.randn_like(x0), torch.randn_like(x0))
     loss = methods.NETS[name].loss(
-        trained(name).model, {"guider": trained("guider", chosen.guider.prediction)}, x0, y0, alphabar, draws, chosen
+        trained(name).model,
+        {"guider": trained("guider", chosen.guider.prediction)},
+        x0,
+        y0,
+        alphabar,
+        draws,
+        chosen,
     )
     assert torch.isfinite(loss) and loss > 0

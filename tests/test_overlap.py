@@ -50,7 +50,10 @@ def test_agrees_with_segmentation_models_pytorch():
     masks[:, :, 0, 0] = True  # no empty masks: the libraries' rules for them differ
     prediction, truth = (torch.from_numpy(m[:, None]).long() for m in masks)
     stats = metrics.get_stats(prediction, truth, mode="binary")
-    theirs = [f(*stats, reduction=None) for f in (metrics.f1_score, metrics.iou_score, metrics.precision, metrics.recall)]
+    theirs = [
+        f(*stats, reduction=None)
+        for f in (metrics.f1_score, metrics.iou_score, metrics.precision, metrics.recall)
+    ]
     ours = [overlap(p, t) for p, t in zip(*masks, strict=True)]
     np.testing.assert_allclose(ours, torch.cat(theirs, dim=1).numpy(), rtol=1e-6)
 

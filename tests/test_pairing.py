@@ -147,7 +147,18 @@ def test_verb_writes_the_report(archives, tmp_path):
     frame = pd.read_csv(out)
     assert list(frame["set"]) == ["real", "real shuffled", "fold0/pig", "fold0/pig shuffled"]
     assert list(frame.columns) == (
-        "set n contrast contrast_sd area area_sd one_component empty contrast_to_real area_to_real".split()
+        [
+            "set",
+            "n",
+            "contrast",
+            "contrast_sd",
+            "area",
+            "area_sd",
+            "one_component",
+            "empty",
+            "contrast_to_real",
+            "area_to_real",
+        ]
     )
 
 

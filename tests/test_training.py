@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from pig.nets import Unguided, UNet
+from pig.nets import UNet, Unguided
 from pig.training import Recipe, batch_rows, fit, learning_rate, seed_of
 
 RECIPE = Recipe(steps=4, batch=3, learning_rate=0.01, warmup=1, schedule="cosine", ema=0.9, clip_norm=1.0,
@@ -32,10 +32,8 @@ def validate(model):
 
 
 def run(model, recipe=RECIPE, checkpoint=None, stop=None):
-    progress = None
-    for progress in itertools.islice(fit(model, loss, 5, recipe, validate, checkpoint), stop):
-        pass
-    return progress
+    *_, last = itertools.islice(fit(model, loss, 5, recipe, validate, checkpoint), stop)
+    return last
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau", "constant"])
@@ -109,7 +107,8 @@ def test_plateau_equals_torchs_own_schedule():
     recipe = Recipe(steps=12, batch=1, learning_rate=1.0, schedule="plateau", plateau_every=1, plateau_factor=0.25,
                     plateau_patience=2, validate_every=1)  # fmt: skip
     ours = [
-        p.curve[-1]["learning_rate"] for p in fit(model, lambda m, r, g: m.weight * 0 + next(given), 1, recipe)
+        p.curve[-1]["learning_rate"]
+        for p in fit(model, lambda m, r, g: m.weight * 0 + next(given), 1, recipe)
     ]
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=1.0)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.25, patience=2)
@@ -148,7 +147,9 @@ def test_best_keeps_the_weights_of_the_lowest_validation_loss():
 def test_the_curve_holds_mean_training_loss_and_validation():
     progress = run(net())
     assert [point["step"] for point in progress.curve] == [2, 4]
-    assert all(math.isfinite(point["loss"]) and math.isfinite(point["validation"]) for point in progress.curve)
+    assert all(
+        math.isfinite(point["loss"]) and math.isfinite(point["validation"]) for point in progress.curve
+    )
 
 
 def test_a_loss_that_is_not_a_number_stops_training():

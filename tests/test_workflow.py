@@ -193,7 +193,7 @@ CHANGES = {
     "guided.prediction": ("x0", ["Train the guided", *EVERYTHING_OF_PIG]),
     "ddpm.prediction": (
         "x0",
-        ["Train the ddpm", *(f"{job} .*dd[pi]m" for job in "Sample Join Features Distance".split()), *TAIL],
+        ["Train the ddpm", *(f"{job} .*dd[pi]m" for job in ["Sample", "Join", "Features", "Distance"]), *TAIL],
     ),
 }  # fmt: skip
 

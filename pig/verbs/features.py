@@ -75,7 +75,11 @@ def candidates(args: Namespace, table: "pd.DataFrame") -> list[int]:
         raise InputError("--split, --fold and --role: expected all three or none")
     if not any(given):
         return list(range(len(table)))
-    return rows(pd.read_csv(args.split, dtype=str), table, args.fold, args.role).tolist()
+    try:
+        split = pd.read_csv(args.split, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise InputError(f"{args.split}: expected the table of `pig split` ({error})") from error
+    return rows(split, table, args.fold, args.role).tolist()
 
 
 class Folder:

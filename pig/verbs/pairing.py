@@ -18,7 +18,9 @@ from pig.verbs.common import add_settings, settings
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--pairs", metavar="ZIP", required=True, help="archive of the real pairs")
-    parser.add_argument("--generated", metavar="ZIP", nargs="+", required=True, help="archives of generated pairs")
+    parser.add_argument(
+        "--generated", metavar="ZIP", nargs="+", required=True, help="archives of generated pairs"
+    )
     parser.add_argument("--out", metavar="CSV", required=True, help="report to write")
     add_settings(parser)
 
@@ -31,7 +33,9 @@ def run(args: Namespace) -> None:
 
     names = ["real", *(f"{Path(path).resolve().parent.name}/{Path(path).stem}" for path in args.generated)]
     if len(set(names)) < len(names):
-        raise InputError(f"--generated: expected archives with different folder/file names; found {' '.join(names[1:])}")
+        raise InputError(
+            f"--generated: expected archives with different folder/file names; found {' '.join(names[1:])}"
+        )
 
     def read(name: str, path: str) -> Any:
         pairs = read_archive(path)

@@ -55,7 +55,8 @@ def run(args: Namespace) -> None:
     drawn = None
     if methods.METHODS[args.method].paired:
         rule = masks.RULES[sampling.mask]
-        drawn = np.concatenate([(rule(frame.x0_hat) > 0)[:, 0].cpu().numpy() for frame in last])
+        found = [frame.x0_hat for frame in last if frame.x0_hat is not None]
+        drawn = np.concatenate([(rule(x0_hat) > 0)[:, 0].cpu().numpy() for x0_hat in found])
     fold = header.get("fold", 0)
     table = pd.DataFrame(
         {

@@ -47,11 +47,15 @@ def run(args: Namespace) -> None:
     if args.generated is not None:
         generated = read_archive(args.generated)
         if not 1 <= args.dose <= len(generated):
-            raise InputError(f"--dose {args.dose}: expected 1 to {len(generated)}, the pairs of {args.generated}")
+            raise InputError(
+                f"--dose {args.dose}: expected 1 to {len(generated)}, the pairs of {args.generated}"
+            )
         name = generated.table["origin"].iloc[0]
         train = concatenate([train, generated.select(range(args.dose))])
 
-    torch.manual_seed(seed_of(chosen.seed, args.fold))  # the same first weights for every training set of a fold
+    torch.manual_seed(
+        seed_of(chosen.seed, args.fold)
+    )  # the same first weights for every training set of a fold
     model = segmentation.build(chosen.encoder, chosen.depth, chosen.decoder_channels, pairs.images.shape[1:])
     model.to(device)
     data = segmentation.examples(train, device)
@@ -80,7 +84,9 @@ def run(args: Namespace) -> None:
     model.load_state_dict(kept)
     probabilities = segmentation.predict(model, segmentation.examples(test, device).images, chosen.batch)
     scores = segmentation.score(probabilities, test, chosen.threshold)
-    for place, (column, value) in enumerate([("fold", args.fold), ("set", name), ("dose", args.dose or 0)], 2):
+    for place, (column, value) in enumerate(
+        [("fold", args.fold), ("set", name), ("dose", args.dose or 0)], 2
+    ):
         scores.insert(place, column, value)
     with atomic(args.out, "w") as file:
         scores.to_csv(file, index=False)

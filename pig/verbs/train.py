@@ -86,7 +86,7 @@ def run(args: Namespace) -> None:
         **{key: value.model_dump() for key, value in vars(chosen).items()},
         **provenance("train"),
     }
-    weights.save(args.out, model.net.state_dict(), header)  # type: ignore[union-attr, operator, arg-type]
+    weights.save(args.out, model.net.state_dict(), header)  # type: ignore[union-attr]
     drop_state(args)
 
 

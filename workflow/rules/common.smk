@@ -1,4 +1,5 @@
 import os
+import shutil
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -29,12 +30,14 @@ METHODS = {"pig": ["guider", "guided"], "ddpm": ["ddpm"], "ddim": ["ddpm"]}  # t
 REAL = {"real": "train", "reference": "test"}  # sets of real slices by their role in fold 0
 SCORED = ["real", "ddpm", "ddim", "pig"]  # rows of Table 1
 TRAINING_SETS = ["real", *(f"pig_{dose}" for dose in P.segmentation.doses)]  # rows of Table 2
+TRAINED = {"guider": FOLDS, "guided": FOLDS, "ddpm": [0]}  # networks and the folds that have them
+TITLE = f"Profile {P.profile}, data: {P.data.source}."
 FIGURES = ["data", "curves", "progression", "pairs", "table1", "table2"]
 
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
 
 # Where there is no GPU, a job that could use one takes no more than its core.
-GPU = int(any(Path(os.devnull).parent.glob("nvidia[0-9]*")))
+GPU = int(shutil.which("nvidia-smi") is not None)
 
 
 pathvars:

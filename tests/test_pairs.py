@@ -1,0 +1,333 @@
+"""Pairs: archives that round-trip and explain themselves, exact scaling, folds by patient."""
+
+import hashlib
+import io
+import zipfile
+from fractions import Fraction
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pig.errors import InputError
+from pig.pairs import (
+    Pairs,
+    concatenate,
+    digest,
+    grey,
+    read_archive,
+    rows,
+    scale,
+    scale_masks,
+    split,
+    write_archive,
+)
+
+
+def some(number: int = 5, shape: tuple[int, int] = (6, 9), masks: bool = True, first: int = 0) -> Pairs:
+    """Random pairs with ids that begin at `first`."""
+    rng = np.random.default_rng(first)
+    numbers = range(first, first + number)
+    table = pd.DataFrame({"id": f"p-{i:02d}.x", "patient": f"{i // 2:03d}", "slice": str(i)} for i in numbers)
+    table = table.assign(view="CC", origin="test", seed="", note='a, "b"\nNA')
+    images = rng.integers(0, 256, (number, *shape), dtype=np.uint8)
+    return Pairs(images, images > 99 if masks else None, table)
+
+
+def archive(pairs: Pairs) -> bytes:
+    file = io.BytesIO()
+    write_archive(file, pairs)
+    return file.getvalue()
+
+
+def equal(one: Pairs, other: Pairs) -> bool:
+    masks = np.array_equal(one.masks, other.masks) if one.masks is not None else other.masks is None
+    return np.array_equal(one.images, other.images) and masks and one.table.equals(other.table)
+
+
+# --- archives ---
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_an_archive_gives_back_what_was_written(masks, tmp_path):
+    pairs = some(masks=masks)
+    path = tmp_path / "pairs.zip"
+    path.write_bytes(archive(pairs))
+    assert equal(read_archive(path), pairs)
+    with path.open("rb") as file:
+        assert equal(read_archive(file), pairs)
+
+
+def test_an_archive_is_png_files_and_a_table():
+    pairs = some()
+    with zipfile.ZipFile(io.BytesIO(archive(pairs))) as file:
+        kinds = [name.split("/")[0] for name in file.namelist()]
+        assert kinds == ["pairs.csv", *["images", "masks"] * 5]
+        mask = Image.open(file.open("masks/p-03.x.png"))
+        assert (mask.mode, mask.size) == ("L", (9, 6))
+        np.testing.assert_array_equal(np.asarray(mask), np.where(pairs.masks[3], 255, 0))
+        table = pd.read_csv(file.open("pairs.csv"), dtype=str, keep_default_na=False)
+        assert list(table["patient"]) == ["000", "000", "001", "001", "002"]
+
+
+def test_equal_pairs_give_equal_bytes(monkeypatch):
+    before = archive(some())
+    monkeypatch.setattr("time.time", lambda: 2e9)
+    assert archive(some()) == before
+    assert archive(some(first=1)) != before
+
+
+def test_the_digest_tells_pixels_masks_and_table():
+    pairs = some()
+    image, mask, table = pairs.images.copy(), pairs.masks.copy(), pairs.table.copy()
+    image[2, 3, 4] ^= 1
+    mask[2, 3, 4] ^= True
+    table.loc[2, "note"] = ""
+    others = [
+        Pairs(image, pairs.masks, pairs.table),
+        Pairs(pairs.images, mask, pairs.table),
+        Pairs(pairs.images, None, pairs.table),
+        Pairs(pairs.images, pairs.masks, table),
+        Pairs(pairs.images.reshape(5, 9, 6), pairs.masks.reshape(5, 9, 6), pairs.table),
+        pairs.select([1, 0, 2, 3, 4]),
+    ]
+    assert len({digest(each) for each in [pairs, *others]}) == 7
+    assert digest(read_archive(io.BytesIO(archive(pairs)))) == digest(pairs)
+    assert digest(some()) == digest(pairs)
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+CSV = "id,patient,view,slice,origin,seed\n"
+BLACK = np.zeros((4, 4), np.uint8)
+ONE = {"pairs.csv": CSV + "a,1,,,,\n", "images/a.png": png(BLACK), "masks/a.png": png(BLACK)}
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"pairs.csv": None}, r"expected a member pairs\.csv"),
+        ({"pairs.csv": b""}, r"pairs\.csv: expected a table"),
+        ({"pairs.csv": b"\xff\xfe\x00"}, r"pairs\.csv: expected a table"),
+        ({"pairs.csv": CSV}, r"pairs\.csv: expected at least one pair"),
+        ({"pairs.csv": "id,view,slice,origin,seed\na,,,,\n"}, r"pairs\.csv: expected .*; missing patient"),
+        ({"pairs.csv": CSV + "a,1,,,,\na,1,,,,\n"}, r"pairs\.csv: expected unique ids, found 'a'"),
+        ({"pairs.csv": CSV + "../a,1,,,,\n"}, r"pairs\.csv: id '\.\./a': expected letters"),
+        ({"images/a.png": None}, r"expected a member images/a\.png"),
+        ({"images/a.png": b"no"}, r"images/a\.png: expected a whole PNG"),
+        ({"images/a.png": png(some(1, (64, 64)).images[0])[:-60]}, r"images/a\.png: expected a whole PNG"),
+        ({"images/a.png": png(np.zeros((4, 4, 3), np.uint8))}, r"images/a\.png: expected 8-bit .*mode RGB"),
+        ({"images/a.png": png(np.zeros((4, 4), np.uint16))}, r"images/a\.png: expected 8-bit grey"),
+        ({"masks/a.png": None, "masks/b.png": png(BLACK)}, r"expected a member masks/a\.png"),
+        ({"masks/a.png": png(BLACK[:, :3])}, r"masks/a\.png: expected 4x4 pixels .*found 4x3"),
+        ({"masks/a.png": png(BLACK + np.uint8(1))}, r"masks/a\.png: expected only 0 and 255, found 1"),
+        (
+            {"pairs.csv": CSV + "a,1,,,,\nb,1,,,,\n", "images/b.png": png(BLACK[:2])},
+            r"images/b\.png: expected 4x4 pixels .*found 2x4",
+        ),
+    ],
+)
+def test_a_broken_archive_is_named_with_its_member(change, complaint, tmp_path):
+    path = tmp_path / "some.zip"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in {**ONE, **change}.items():
+            if content is not None:
+                file.writestr(name, content)
+    with pytest.raises(InputError, match=rf"^{path}: {complaint}") as error:
+        read_archive(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", archive(some())[:300]])
+def test_what_is_no_zip_is_named(content, tmp_path):
+    path = tmp_path / "some.zip"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^{path}: expected a ZIP archive"):
+        read_archive(path)
+
+
+def test_a_damaged_member_is_named(tmp_path):
+    content = bytearray(archive(some()))
+    place = content.index(b"IDAT", content.index(b"images/p-02.x.png")) + 8
+    content[place] ^= 0xFF
+    with pytest.raises(InputError, match=r"images/p-02\.x\.png: expected a whole PNG"):
+        read_archive(io.BytesIO(content))
+
+
+# --- in memory ---
+
+
+def test_select_takes_numbers_and_booleans():
+    pairs = some()
+    chosen = pairs.select([3, 1])
+    np.testing.assert_array_equal(chosen.images, pairs.images[[3, 1]])
+    np.testing.assert_array_equal(chosen.masks, pairs.masks[[3, 1]])
+    assert list(chosen.table["id"]) == ["p-03.x", "p-01.x"]
+    assert list(chosen.table.index) == [0, 1]
+    assert equal(pairs.select(np.array([False, True, False, True, False])), pairs.select([1, 3]))
+    assert len(pairs.select([])) == 0
+
+
+def test_the_table_is_text():
+    table = some(2).table.assign(seed=[7, 8], slice=[np.nan, 1.5], view=[None, "CC"])
+    pairs = Pairs(some(2).images, None, table)
+    assert pairs.table[["seed", "slice", "view"]].to_numpy().tolist() == [["7", "", ""], ["8", "1.5", "CC"]]
+    assert table["seed"].tolist() == [7, 8]
+
+
+def test_concatenate_is_the_inverse_of_select():
+    pairs = some(6)
+    assert equal(concatenate([pairs.select([0, 1]), pairs.select([2]), pairs.select([3, 4, 5])]), pairs)
+    last = some(1, first=9)
+    wider = Pairs(last.images, last.masks, last.table.assign(extra="x"))
+    assert list(concatenate([pairs, wider]).table["extra"]) == [""] * 6 + ["x"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "complaint"),
+    [
+        ([], "one size, found none"),
+        ([some(), some(shape=(4, 4), first=9)], "one size, found 4x4, 6x9"),
+        ([some(), some(masks=False, first=9)], "masks in all 2 sets of pairs or in none, found 1"),
+        ([some(), some()], "unique ids, found 'p-00.x'"),
+    ],
+)
+def test_what_cannot_be_concatenated_is_refused(parts, complaint):
+    with pytest.raises(InputError, match=complaint):
+        concatenate(parts)
+
+
+def test_pairs_that_do_not_fit_together_are_refused():
+    pairs = some()
+    for images, masks, table in [
+        (pairs.images.astype(np.float32), pairs.masks, pairs.table),
+        (pairs.images[0], None, pairs.table),
+        (pairs.images, pairs.masks[:, :5], pairs.table),
+        (pairs.images, pairs.images, pairs.table),
+        (pairs.images, pairs.masks, pairs.table[:4]),
+        (pairs.images, pairs.masks, pairs.table.drop(columns="patient")),
+    ]:
+        with pytest.raises(InputError, match="expected"):
+            Pairs(images, masks, table)
+
+
+# --- scale ---
+
+
+def test_scale_is_the_nearest_float_to_the_exact_line_and_grey_its_inverse():
+    levels = np.arange(256, dtype=np.uint8)
+    scaled = scale(levels)
+    exact = [float(Fraction(2 * i, 255) - 1) for i in range(256)]
+    np.testing.assert_allclose(scaled, exact, atol=1.2e-7)
+    assert (scaled.dtype, scaled[0], scaled[255]) == (np.float32, -1, 1)
+    np.testing.assert_array_equal(grey(scaled), levels)
+
+
+def test_grey_clips_and_rounds():
+    np.testing.assert_array_equal(grey([-9.0, -1.0, 0.0039, 1.0, np.inf, -np.inf]), [0, 0, 128, 255, 255, 0])
+    assert grey(np.zeros((2, 3), np.float16)).shape == (2, 3)
+    with pytest.raises(InputError, match="NaN"):
+        grey([0.0, np.nan])
+
+
+def test_scaled_masks_are_plus_and_minus_one():
+    scaled = scale_masks(np.array([[True, False]]))
+    assert scaled.dtype == np.float32
+    assert scaled.tolist() == [[1, -1]]
+
+
+# --- folds ---
+
+
+def pairs_of(*counts: int) -> pd.DataFrame:
+    """A table of len(counts) patients with so many pairs, in a mixed order."""
+    patients = np.repeat([f"{i:03d}" for i in range(len(counts))], counts)
+    patients = np.random.default_rng(0).permutation(patients)
+    return pd.DataFrame({"id": [f"i{i}" for i in range(len(patients))], "patient": patients})
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+@pytest.mark.parametrize("seed", range(3))
+def test_no_patient_is_on_two_sides_and_each_is_tested_once(folds, seed):
+    table = pairs_of(*np.random.default_rng(seed).integers(1, 20, 23))
+    out = split(table, folds, 0.2, seed)
+    assert list(out) == ["id", "patient", *(f"fold{fold}" for fold in range(folds))]
+    assert out[["id", "patient"]].equals(table)
+    columns = out.drop(columns="id").groupby("patient")
+    assert (columns.nunique() == 1).all(axis=None)
+    assert (columns.first().eq("test").sum(axis=1) == 1).all()
+    for fold in range(folds):
+        roles = columns.first()[f"fold{fold}"]
+        assert (roles == "validation").sum() == round(0.2 * (roles != "test").sum())
+        assert set(roles) == {"train", "validation", "test"}
+
+
+def test_folds_are_balanced_by_pairs():
+    counts = np.random.default_rng(4).integers(1, 30, 40)
+    out = split(pairs_of(*counts), 5, 0.1, 0)
+    tested = [(out[f"fold{fold}"] == "test").sum() for fold in range(5)]
+    assert sum(tested) == counts.sum()
+    assert max(tested) - min(tested) <= 2
+
+
+def test_a_split_depends_on_its_seed_and_not_on_the_order_of_rows():
+    table = pairs_of(*[4] * 20)
+    assert split(table, 5, 0.1, 0).equals(split(table, 5, 0.1, 0))
+    assert not split(table, 5, 0.1, 0).equals(split(table, 5, 0.1, 1))
+    back = split(table[::-1], 5, 0.1, 0)[::-1].reset_index(drop=True)
+    assert back.equals(split(table, 5, 0.1, 0))
+
+
+def test_a_split_is_pinned():
+    text = split(pairs_of(3, 1, 4, 1, 5, 9, 2, 6), 3, 0.25, 7).to_csv(index=False, lineterminator="\n")
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "b817f5e8f06940c9"
+
+
+@pytest.mark.parametrize(("folds", "needed"), [(2, 4), (3, 3), (5, 5)])
+@pytest.mark.parametrize("most", [1, 50])
+def test_the_fewest_patients_that_do_still_leave_all_roles(folds, needed, most):
+    out = split(pairs_of(*[1] * (needed - 1), most), folds, 0.01, 0)
+    for fold in range(folds):
+        assert set(out[f"fold{fold}"]) == {"train", "validation", "test"}
+    with pytest.raises(InputError, match=f"need at least {needed} patients, found {needed - 1}"):
+        split(pairs_of(*[1] * (needed - 2), most), folds, 0.01, 0)
+
+
+def test_senseless_folds_are_refused():
+    with pytest.raises(InputError, match=r"folds\.count"):
+        split(pairs_of(1, 1, 1, 1), 1, 0.1, 0)
+    with pytest.raises(InputError, match=r"folds\.validation"):
+        split(pairs_of(1, 1, 1, 1), 2, 1.0, 0)
+
+
+def test_rows_of_the_roles_make_up_the_table(tmp_path):
+    table = pairs_of(*[3] * 8)
+    path = tmp_path / "split.csv"
+    split(table, 4, 0.3, 0).to_csv(path, index=False)
+    back = pd.read_csv(path)
+    parts = [rows(back, table, 2, role) for role in ("train", "validation", "test")]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(24))
+    assert all(len(part) > 0 and np.all(np.diff(part) > 0) for part in parts)
+    assert np.array_equal(rows(back, table, 2, "train", "test"), np.union1d(parts[0], parts[2]))
+    shuffled = table.sample(frac=1, random_state=0).reset_index(drop=True)
+    assert set(shuffled["id"][rows(back, shuffled, 2, "test")]) == set(table["id"][parts[2]])
+
+
+def test_a_split_of_other_pairs_is_refused():
+    table = pairs_of(*[2] * 5)
+    out = split(table, 5, 0.1, 0)
+    for other, of, complaint in [
+        (out[1:], table, "id 'i0' is not in the split"),
+        (out, table[1:], "id 'i0' is not in the pairs"),
+        (out.drop(columns="fold4"), table, "expected a column fold4"),
+        (out.drop(columns="id"), table, "expected a column id"),
+    ]:
+        with pytest.raises(InputError, match=complaint):
+            rows(other, of, 4, "train")
+    with pytest.raises(InputError, match="role 'tests'"):
+        rows(out, table, 0, "tests")

@@ -1,0 +1,219 @@
+"""The lesion segmenter: its loss in closed form, flips, scores, resume, and a task that it can learn."""
+
+import json
+import socket
+from itertools import islice
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from pig import segmentation
+from pig.__main__ import main
+from pig.errors import InputError
+from pig.pairs import Pairs, split, write_archive
+from pig.training import Recipe, fit
+
+SMALL = ("resnet18", 3, (16, 8, 8), (16, 16))
+SETTINGS = {
+    **{"doses": [2], "encoder": "resnet18", "depth": 3, "decoder_channels": [16, 8, 8], "steps": 4, "batch": 2},
+    **{"learning_rate": 0.001, "warmup": 0, "schedule": "constant", "clip_norm": 1.0, "precision": "fp32"},
+    **{"flip": 0.5, "threshold": 0.5, "keep": "best", "validate_every": 2, "checkpoint_every": 2, "seed": 0},
+}
+
+
+def discs(n, origin="phantom", seed=0, size=16, per_patient=2):
+    """n noisy images with a bright disc each; the last one has no lesion."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    cy, cx, radius = rng.uniform(4, 12, (n, 1, 1)), rng.uniform(4, 12, (n, 1, 1)), rng.uniform(2, 4, (n, 1, 1))
+    masks = (y - cy) ** 2 + (x - cx) ** 2 <= radius**2
+    masks[-1] = False
+    images = np.clip(rng.normal(90, 15, masks.shape) + 90 * masks, 0, 255).astype(np.uint8)
+    table = pd.DataFrame({"id": [f"{origin}{i}" for i in range(n)], "view": "", "slice": "", "seed": ""})
+    return Pairs(images, masks, table.assign(patient=[f"p{i // per_patient}" for i in range(n)], origin=origin))
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return segmentation.build(*SMALL)
+
+
+def test_building_needs_no_network(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    model = segmentation.build(*SMALL)
+    assert model(torch.zeros(2, 1, 16, 16)).shape == (2, 1, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"), [({0: "resnet19"}, "resnet19"), ({3: (16, 20)}, r"multiples of 8; found \(16, 20\)")]
+)
+def test_build_names_what_is_wrong(change, named):
+    with pytest.raises(InputError, match=named):
+        segmentation.build(*[change.get(i, value) for i, value in enumerate(SMALL)])
+
+
+def test_loss_in_closed_form():
+    rng = np.random.default_rng(0)
+    logits, truth = rng.normal(size=(3, 1, 5, 4)), rng.random((3, 1, 5, 4)) < 0.3
+    p = 1 / (1 + np.exp(-logits))
+    entropy = -np.where(truth, np.log(p), np.log(1 - p)).mean()
+    dice = 2 * p[truth].sum() / (p.sum() + truth.sum())
+    found = segmentation.bce_dice(torch.from_numpy(logits), torch.from_numpy(truth))
+    assert found.item() == pytest.approx(entropy + 1 - dice, rel=1e-5)
+
+
+def test_loss_of_a_sure_and_right_answer_is_zero():
+    truth = torch.rand(2, 1, 4, 4) < 0.5
+    truth[0, 0, 0, 0] = True
+    assert segmentation.bce_dice(torch.where(truth, 50.0, -50.0), truth).item() == pytest.approx(0, abs=1e-6)
+
+
+class Remembers(nn.Module):
+    """A model that keeps what it was shown."""
+
+    def forward(self, images):
+        self.seen = images
+        return images * 0
+
+
+@pytest.mark.parametrize("flip", [0, 1])
+def test_flips_turn_image_and_mask_together(flip):
+    data = segmentation.examples(discs(5))
+    marked = segmentation.Examples((data.masks * 255).to(torch.uint8), data.masks)  # the image is its mask
+    model, rows = Remembers(), torch.tensor([3, 0])
+    segmentation.training_loss(marked, flip)(model, rows, torch.Generator().manual_seed(0))
+    expected = marked.masks[rows].flip(2) if flip else marked.masks[rows]
+    torch.testing.assert_close(model.seen > 0, expected)
+    loss = segmentation.training_loss(marked, flip)(Times(50), rows, torch.Generator().manual_seed(0))
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+
+
+class Times(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return x * self.factor
+
+
+def test_half_of_the_pairs_are_turned_at_random():
+    masks = torch.zeros(64, 1, 2, 2, dtype=torch.bool)
+    masks[:, :, 0] = True
+    data, model = segmentation.Examples(masks.to(torch.uint8) * 255, masks), Remembers()
+    loss = segmentation.training_loss(data, 0.5)
+    loss(model, torch.arange(64), torch.Generator().manual_seed(1))
+    first = model.seen.clone()
+    assert 16 < (first[:, 0, 0, 0] < 0).sum() < 48
+    loss(model, torch.arange(64), torch.Generator().manual_seed(1))
+    torch.testing.assert_close(model.seen, first, rtol=0, atol=0)  # all randomness is the generator's
+
+
+def test_prediction_and_validation_do_not_depend_on_the_batch(model):
+    data = segmentation.examples(discs(7))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    one, all_ = (segmentation.predict(model, data.images, batch) for batch in (1, 7))
+    assert one.shape == (7, 16, 16) and 0 < one.min() and one.max() < 1
+    np.testing.assert_allclose(one, all_, atol=1e-5)
+    with torch.no_grad():
+        losses = [segmentation.validation_loss(data, batch)(model) for batch in (1, 3, 7)]
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    for key, value in model.state_dict().items():  # batch statistics stay as they were
+        assert torch.equal(value, before[key])
+
+
+def test_scores_of_predictions_that_are_known():
+    pairs = discs(3)
+    probabilities = pairs.masks.astype(np.float32) * 0.5  # exactly the threshold is lesion
+    probabilities[1] = 0.4  # nothing predicted
+    scores = segmentation.score(probabilities, pairs, 0.5)
+    assert list(scores.columns) == ["id", "patient", "dice", "iou", "precision", "recall", "empty"]
+    assert scores["id"].tolist() == ["phantom0", "phantom1", "phantom2"]
+    assert scores["dice"].tolist() == [1, 0, 1]  # the last: no lesion, none predicted
+    assert scores["empty"].tolist() == [False, False, True]
+
+
+def test_images_without_masks_are_refused():
+    pairs = discs(2)
+    with pytest.raises(InputError, match="2 images without masks"):
+        segmentation.examples(Pairs(pairs.images, None, pairs.table))
+
+
+def test_it_learns_bright_discs():
+    torch.manual_seed(0)
+    model = segmentation.build(*SMALL)
+    train, test = segmentation.examples(discs(60)), discs(20, seed=1)
+    recipe = Recipe(steps=60, batch=8, learning_rate=0.003, schedule="cosine")
+    for _ in fit(model, segmentation.training_loss(train, 0.5), len(train), recipe):
+        pass
+    scores = segmentation.score(segmentation.predict(model, segmentation.examples(test).images, 20), test, 0.5)
+    assert scores["dice"][:-1].mean() > 0.8  # untrained: below 0.3
+
+
+def test_two_and_two_steps_are_four_with_batch_statistics():
+    data = segmentation.examples(discs(6))
+    recipe = Recipe(steps=4, batch=2, learning_rate=0.003)
+    ends = []
+    for stop in (None, 2):
+        torch.manual_seed(0)
+        model, checkpoint = segmentation.build(*SMALL), None
+        loss = segmentation.training_loss(data, 0.5)
+        if stop:
+            *_, last = islice(fit(model, loss, len(data), recipe), stop)
+            checkpoint, model = last.checkpoint(), segmentation.build(*SMALL)
+        *_, last = fit(model, loss, len(data), recipe, checkpoint=checkpoint)
+        ends.append(last.weights())
+    assert any("running_mean" in key for key in ends[0])
+    for key in ends[0]:
+        assert torch.equal(ends[0][key], ends[1][key]), key
+
+
+@pytest.fixture
+def job(tmp_path):
+    """Arguments of `pig segment` on 8 patients, and 5 generated pairs."""
+    real, generated = discs(16), discs(5, origin="pig", seed=2)
+    for name, pairs in (("real", real), ("pig", generated)):
+        with (tmp_path / f"{name}.zip").open("wb") as file:
+            write_archive(file, pairs)
+    split(real.table, 2, 0.25, 0).to_csv(tmp_path / "split.csv", index=False)
+    files = {"pairs": "real.zip", "split": "split.csv", "out": "s.csv", "curve": "c.csv", "state": "s.pt"}
+    flags = [word for key, name in files.items() for word in (f"--{key}", str(tmp_path / name))]
+    return ["segment", *flags, "--fold", "1", "--cfg", json.dumps({"segmentation": SETTINGS})]
+
+
+@pytest.mark.parametrize("dose", [0, 2])
+def test_verb_scores_the_test_patients_after_the_same_number_of_steps(job, tmp_path, dose):
+    added = ["--generated", str(tmp_path / "pig.zip"), "--dose", str(dose)] if dose else []
+    assert main([*job, *added]) == 0
+    scores = pd.read_csv(tmp_path / "s.csv")
+    assert list(scores.columns) == "id patient fold set dose dice iou precision recall empty".split()
+    assert set(scores["set"]) == {"pig" if dose else "real"} and set(scores["dose"]) == {dose}
+    roles = pd.read_csv(tmp_path / "split.csv").set_index("id")["fold1"]
+    assert sorted(scores["id"]) == sorted(roles.index[roles == "test"])
+    curve = pd.read_csv(tmp_path / "c.csv")
+    assert curve["step"].tolist() == [2, 4] and curve["validation"].notna().all()
+    assert not (tmp_path / "s.pt").exists()
+
+
+def test_verb_writes_the_same_bytes_again(job, tmp_path):
+    outputs = []
+    for _ in range(2):
+        assert main(job) == 0
+        outputs.append((tmp_path / "s.csv").read_bytes())
+    assert outputs[0] == outputs[1]
+
+
+def test_verb_names_a_dose_that_is_too_large_and_one_without_pairs(job, tmp_path, capsys):
+    assert main([*job, "--dose", "2"]) == 2
+    assert "both or neither" in capsys.readouterr().err
+    assert main([*job, "--generated", str(tmp_path / "pig.zip"), "--dose", "6"]) == 2
+    assert "--dose 6: expected 1 to 5" in capsys.readouterr().err
+    assert not (tmp_path / "s.csv").exists()

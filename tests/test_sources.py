@@ -1,0 +1,383 @@
+"""A user's files: matched, checked, cropped and resized without losing a lesion."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pig.__main__ import main
+from pig.errors import InputError
+from pig.pairs import read_archive
+from pig.sources import (
+    UnusableError,
+    crop_box,
+    lesion,
+    match,
+    read_folder,
+    read_patients,
+    resize,
+    resize_mask,
+    window,
+)
+
+BUSI = Path(__file__).parents[1].parent / "shared" / "data" / "busi"
+PNG = Path("some.png")
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    """(40, 60) uint8, without a blank border."""
+    return np.random.default_rng(0).integers(1, 255, (40, 60), dtype=np.uint8)
+
+
+@pytest.fixture
+def mask() -> np.ndarray:
+    """(40, 60) bool, one lesion."""
+    out = np.zeros((40, 60), bool)
+    out[8:24, 20:36] = True
+    return out
+
+
+@pytest.fixture
+def folders(tmp_path, noise, mask) -> tuple[Path, Path]:
+    """images/ and masks/ with three good pairs, a, b and c (1)."""
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    for stem in ("a", "b", "c (1)"):
+        save(tmp_path / "images" / f"{stem}.png", noise)
+        save(tmp_path / "masks" / f"{stem}.png", mask)
+    return tmp_path / "images", tmp_path / "masks"
+
+
+def save(path: Path, pixels: np.ndarray, **options: object) -> None:
+    Image.fromarray(pixels).save(path, **options)
+
+
+def read(folders: tuple[Path, Path], patients=None, size=(40, 60), crop=True):
+    return read_folder(*(list(folder.iterdir()) for folder in folders), patients, size, crop)
+
+
+# --- formats ---
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "TIFF", "bmp"])
+def test_lossless_files_keep_their_pixels(folders, noise, mask, suffix):
+    (folders[0] / "a.png").unlink()
+    save(folders[0] / f"a.{suffix}", noise)
+    pairs, rejected = read(folders)
+    assert not rejected
+    assert (pairs.images == noise).all()
+    assert (pairs.masks == mask).all()
+    assert list(pairs.table["id"]) == ["a", "b", "c_1_"]
+    assert pairs.table["file"][0] == f"a.{suffix}"
+
+
+def test_a_jpeg_image_is_read_nearly(folders):
+    smooth = np.add.outer(np.arange(40), np.arange(60)).astype(np.uint8) + np.uint8(60)
+    (folders[0] / "a.png").unlink()
+    save(folders[0] / "a.jpg", smooth, quality=95)
+    pairs, _ = read(folders)
+    assert np.abs(pairs.images[0].astype(int) - smooth).max() <= 4
+
+
+def test_colour_is_read_as_grey(folders, noise):
+    save(folders[0] / "a.png", np.stack([noise] * 3, axis=2))
+    save(folders[0] / "b.png", np.dstack([noise] * 3 + [np.full_like(noise, 255)]))
+    red = np.zeros((40, 60, 3), np.uint8)
+    red[..., 0] = np.arange(60) * 4
+    save(folders[0] / "c (1).png", red)
+    pairs, rejected = read(folders, crop=False)
+    assert not rejected
+    assert (pairs.images[:2] == noise).all()
+    np.testing.assert_allclose(pairs.images[2], 0.299 * red[..., 0], atol=0.6)  # ITU-R BT.601
+
+
+def test_sixteen_bits_are_seen_through_the_images_own_window(folders, noise):
+    deep = noise.astype(np.uint16) * 13 + 700
+    save(folders[0] / "a.png", deep)
+    deep[0, 0] = 65535  # a hot pixel
+    save(folders[0] / "b.tif", deep)
+    (folders[0] / "b.png").unlink()
+    pairs, rejected = read(folders)
+    assert not rejected
+    stretched = (noise - 1.0) / 253 * 255
+    assert np.abs(pairs.images[0] - stretched).max() <= 2
+    assert np.abs(pairs.images[1] - stretched)[0, 1:].max() <= 2
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int16, np.float32])
+def test_window_is_linear_between_percentiles_and_falls_back_on_the_extremes(kind):
+    ramp = np.linspace(-500 if kind != np.uint16 else 0, 3000, 10001).astype(kind).reshape(1, -1)
+    low, high = np.percentile(ramp, (0.1, 99.9))
+    expected = 255 * np.clip((ramp.astype(float) - low) / (high - low), 0, 1)
+    np.testing.assert_allclose(window(ramp, PNG), expected, atol=0.51)
+    dot = np.zeros((100, 100), kind)
+    dot[3, 4] = 9
+    assert sorted(np.unique(window(dot, PNG), return_counts=True)[1]) == [1, 9999]
+    with pytest.raises(UnusableError, match="blank"):
+        window(np.full((5, 5), 7, kind), PNG)
+
+
+# --- masks ---
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "kind"), [(0, 1, np.uint8), (10, 20, np.uint8), (0, 65535, np.uint16), (0, 0.5, float)]
+)
+def test_the_larger_of_any_two_values_is_the_lesion(mask, low, high, kind):
+    assert (lesion(np.where(mask, high, low).astype(kind), PNG) == mask).all()
+
+
+def test_a_mask_of_zeros_is_a_slice_without_a_lesion():
+    assert not lesion(np.zeros((4, 4), np.uint8), PNG).any()
+
+
+def test_a_mask_that_is_not_two_values_is_refused(mask):
+    grey = mask.astype(np.uint8) * 200
+    with pytest.raises(UnusableError, match="found 200 everywhere"):
+        lesion(np.full((4, 4), 200, np.uint8), PNG)
+    grey[0, 0] = 3
+    with pytest.raises(UnusableError, match="two values, found 3"):
+        lesion(grey, PNG)
+
+
+def test_jpeg_noise_about_two_values_is_cut_and_more_is_refused(mask):
+    noisy = np.where(mask, 255, 0) + np.random.default_rng(0).integers(-60, 61, mask.shape)
+    noisy = np.clip(noisy, 0, 255).astype(np.uint8)
+    assert (lesion(noisy, Path("a.JPG")) == mask).all()
+    noisy[3, 3] = 128
+    for bad in (noisy, np.where(mask, 3, 0).astype(np.uint8)):
+        with pytest.raises(UnusableError, match="JPEG noise"):
+            lesion(bad, Path("a.jpg"))
+
+
+# --- crop ---
+
+
+def test_blank_borders_are_cut_from_both(folders, noise, mask):
+    for stem, pad in {"a": ((5, 3), (0, 21)), "b": ((0, 0), (7, 0)), "c (1)": ((1, 1), (1, 1))}.items():
+        save(folders[0] / f"{stem}.png", np.pad(noise, pad))
+        save(folders[1] / f"{stem}.png", np.pad(mask, pad))
+    pairs, rejected = read(folders)
+    assert not rejected
+    assert (pairs.images == noise).all()
+    assert (pairs.masks == mask).all()
+    whole = read(folders, crop=False)[0]
+    assert not (whole.images[0] == noise).all()
+
+
+@pytest.mark.parametrize("level", [0, 9, 250])
+def test_crop_finds_the_breast_under_dust_a_label_and_faint_noise(level):
+    rng = np.random.default_rng(1)
+    image = (level + rng.integers(-2, 3, (200, 300))).clip(0, 255).astype(np.uint8)
+    image[40:150, 0:120] = rng.integers(60, 200, (110, 120))
+    image[[3, 60, 190], [290, 250, 5]] = 128  # dust
+    nothing = np.zeros(image.shape, bool)
+    assert crop_box(image, nothing) == (slice(40, 150), slice(0, 120))
+
+
+def test_crop_never_cuts_the_lesion_and_leaves_a_full_frame_alone(noise):
+    dark = np.zeros((50, 50), np.uint8)
+    dark[20:30, 20:30] = 200
+    low_corner = np.zeros((50, 50), bool)
+    low_corner[44, 3] = True
+    assert crop_box(dark, low_corner) == (slice(20, 45), slice(3, 30))
+    assert crop_box(noise, np.zeros(noise.shape, bool)) == (slice(0, 40), slice(0, 60))
+
+
+# --- size ---
+
+
+def test_shrinking_takes_the_mean_over_a_pixels_area():
+    image = np.random.default_rng(0).random((24, 36)).astype(np.float32)
+    mean = image.reshape(8, 3, 9, 4).mean(axis=(1, 3))
+    np.testing.assert_allclose(resize(image, (8, 9)), mean, rtol=1e-5)
+    uneven = resize(image, (7, 11))
+    assert uneven.mean() == pytest.approx(image.mean(), rel=1e-5)
+
+
+def test_one_side_may_grow_while_the_other_shrinks():
+    ramp = np.tile(np.arange(40, dtype=np.float32)[:, None], (1, 6))
+    out = resize(ramp, (10, 24))
+    assert out.shape == (10, 24)
+    np.testing.assert_allclose(out[:, 5], 1.5 + 4 * np.arange(10))
+
+
+def test_mask_pixels_are_those_covered_by_half():
+    mask = np.zeros((40, 40), bool)
+    mask[6:21, 7:30] = True
+    cover = mask.reshape(10, 4, 10, 4).mean(axis=(1, 3))
+    assert (resize_mask(mask, (10, 10)) == (cover >= 0.5)).all()
+    assert (resize_mask(mask, (40, 40)) == mask).all()
+    grown = resize_mask(mask, (80, 120)) != np.kron(mask, np.ones((2, 3), bool))
+    assert grown.sum() <= 4  # only corners may be rounded
+
+
+def test_a_small_lesion_or_part_keeps_its_best_covered_pixel():
+    mask = np.zeros((640, 640), bool)
+    mask[100:300, 100:300] = True
+    mask[458:463, 17:21] = True  # rows 458, 459 of one pixel's ten, 460..462 of the next
+    mask[600, 600] = True
+    out = resize_mask(mask, (64, 64))
+    assert out.sum() == 400 + 2
+    assert out[46, 1]
+    assert out[60, 60]
+    thin = np.zeros((640, 640), bool)
+    thin[5:600, 333] = True
+    assert resize_mask(thin, (64, 64)).sum() == 1
+    assert not resize_mask(np.zeros((640, 640), bool), (64, 64)).any()
+
+
+# --- files ---
+
+
+def test_masks_are_matched_by_stem_or_suffix_also_in_one_folder():
+    names = ["a.png", "a_mask.png", "b.tif", "b_mask.jpg", "notes.txt"]
+    together = [Path("all") / name for name in names]
+    cases, rejected = match(together, together, None)
+    assert [(case.id, case.image.name, case.mask.name) for case in cases] == [
+        ("a", "a.png", "a_mask.png"),
+        ("b", "b.tif", "b_mask.jpg"),
+    ]
+    assert not rejected
+
+
+def test_every_file_that_cannot_be_used_is_named_with_its_reason(folders, noise, mask):
+    images, masks = folders
+    save(images / "lone.png", noise)
+    save(masks / "widow.png", mask)
+    save(images / "a.tif", noise)
+    save(images / "c_1_.png", noise)
+    save(masks / "c_1_.png", mask)
+    for stem in ("small", "broken", "text", "half", "three", "pages", "blank", "clear", "strange"):
+        save(images / f"{stem}.png", noise)
+        save(masks / f"{stem}.png", mask)
+    save(masks / "small.png", mask[:, :59])
+    (images / "broken.png").write_bytes((images / "a.png").read_bytes()[:900])
+    (images / "text.png").write_text("no image")
+    (masks / "half.png").write_bytes(b"")
+    save(masks / "three.png", np.where(mask, noise, 0))
+    (images / "pages.png").unlink()
+    save(images / "pages.tif", noise, save_all=True, append_images=[Image.fromarray(noise)])
+    save(images / "blank.png", np.full_like(noise, 7))
+    save(masks / "clear.png", np.dstack([np.zeros((40, 60, 3), np.uint8), mask.astype(np.uint8)]))
+    (images / "strange.png").unlink()
+    save(images / "strange.tif", np.where(mask, np.nan, 1).astype(np.float32))
+    pairs, rejected = read(folders, {path.stem: "p" for path in images.iterdir() if path.stem != "b"})
+    reasons = {Path(file).relative_to(images.parent).as_posix(): reason for file, reason in rejected}
+    assert reasons == {
+        "images/lone.png": "no mask named lone or lone_mask",
+        "masks/widow.png": "no image named widow",
+        "images/a.tif": "named as a.png is",
+        "images/c_1_.png": "its id c_1_ is that of c (1).png",
+        "images/b.png": "no patient for b",
+        "masks/small.png": "expected the image's size, found 59x40 and 60x40 pixels (width x height)",
+        "images/broken.png": "not a whole image",
+        "images/text.png": "not a whole image",
+        "masks/half.png": "not a whole image",
+        "masks/three.png": reasons["masks/three.png"],
+        "images/pages.tif": "expected one slice a file, found 2 pages",
+        "images/blank.png": "a blank image, one grey level",
+        "masks/clear.png": "expected opaque pixels, found transparent ones",
+        "images/strange.tif": "expected numbers, found NaN or infinity",
+    }
+    assert reasons["masks/three.png"].startswith("expected a mask of two values, found 1")
+    assert list(pairs.table["id"]) == ["a", "c_1_"]
+
+
+def test_nothing_usable_is_an_error_that_shows_the_first_reason(folders):
+    with pytest.raises(InputError, match=r"found none of use$"):
+        read_folder([], [], None, (8, 8))
+    with pytest.raises(InputError, match=r"first of 3 files: .*a\.png: no mask named a"):
+        read_folder(list(folders[0].iterdir()), [], None, (8, 8))
+
+
+# --- patients ---
+
+
+@pytest.mark.parametrize("text", ["stem,group\na,1\nb.c,1\n", "n,image,patient\n0,a.PNG, 1\n1,b.c.tif,1\n"])
+def test_patients_are_read_by_stem_or_file_name(tmp_path, text):
+    path = tmp_path / "patients.csv"
+    path.write_text(text)
+    assert read_patients(path) == {"a": "1", "b.c": "1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("", "expected a CSV table"),
+        ("name,patient\na,1\n", r"expected a column stem\|id\|image\|file; has name, patient"),
+        ("stem,age\na,1\n", r"expected a column patient\|group\|patient_id"),
+        ("stem,patient\na,1\na,2\n", "a: expected one patient, found 1 and 2"),
+    ],
+)
+def test_a_table_of_patients_that_does_not_do_is_named(tmp_path, text, complaint):
+    path = tmp_path / "patients.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=rf"^{path}: {complaint}"):
+        read_patients(path)
+
+
+# --- the verb ---
+
+
+def imported(folders: tuple[Path, Path], *more: str) -> tuple[int, Path]:
+    out = folders[0].parent / "out.zip"
+    flags = ["--images", str(folders[0]), "--masks", str(folders[1]), "--out", str(out), *more]
+    return main(["import", "folder", *flags]), out
+
+
+def test_the_verb_writes_an_archive_and_says_what_it_holds(folders, capsys):
+    save(folders[1] / "b.png", np.zeros((40, 60), np.uint8))
+    (folders[0].parent / "patients.csv").write_text('stem,patient\na,7\nb,7\n"c (1)",8\n')
+    code, out = imported(folders, "--size", "20x30", "--patients", str(folders[0].parent / "patients.csv"))
+    assert code == 0
+    pairs = read_archive(out)
+    assert pairs.images.shape == (3, 20, 30)
+    assert list(pairs.table["patient"]) == ["7", "7", "8"]
+    said = capsys.readouterr().err
+    assert "3 pairs of 2 patients, 1 without a lesion; 0 files left out" in said
+    assert "warning" not in said
+
+
+def test_the_verb_stops_at_bad_files_or_leaves_them_out(folders, capsys):
+    (folders[1] / "a.png").unlink()
+    (folders[1] / "b.png").write_text("no image")
+    code, out = imported(folders)
+    said = capsys.readouterr().err
+    assert code == 2
+    assert not out.exists()
+    assert "a.png: no mask" in said
+    assert "b.png: not a whole image" in said
+    assert "2 files cannot be used" in said
+    code, out = imported(folders, "--skip-bad", "--size", "16")
+    said = capsys.readouterr().err
+    assert code == 0
+    assert len(read_archive(out)) == 1
+    assert "2 files left out" in said
+    assert "warning: no --patients" in said
+
+
+@pytest.mark.parametrize("size", ["0", "64x", "-3", "64x0", "big"])
+def test_a_senseless_size_is_refused(folders, capsys, size):
+    assert imported(folders, f"--size={size}")[0] == 2
+    assert f"--size {size}: expected N or HxW" in capsys.readouterr().err
+
+
+def test_a_missing_folder_is_named(folders, capsys):
+    assert imported((folders[0], folders[1] / "none"))[0] == 2
+    assert "none: expected a folder" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not BUSI.is_dir(), reason="no ../shared/data/busi beside the repository")
+def test_busi_images_become_pairs_with_their_groups():
+    names = [f"{kind}_{i:03d}.png" for kind in ("benign", "malignant") for i in range(1, 25)]
+    files = [[BUSI / kind / name for name in names] for kind in ("images", "masks")]
+    pairs, rejected = read_folder(*files, read_patients(BUSI / "groups.csv"), (64, 64))
+    assert not rejected
+    assert len(pairs) == 48
+    assert pairs.table["patient"].nunique() < len(pairs)
+    for name, mask in zip(pairs.table["file"], pairs.masks, strict=True):
+        truth = np.asarray(Image.open(BUSI / "masks" / name)).mean()
+        assert mask.mean() == pytest.approx(truth, rel=0.15, abs=0.003)
