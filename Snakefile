@@ -25,12 +25,12 @@ rule all:
         rules.table1.output,
         rules.table2.output,
         rules.pairing.output,
-        expand("<reports>/figures/{name}.png", name=FIGURES),
+        expand("<reports>/figures/{figure}.png", figure=FIGURES),
         # Git keeps the reports, and without the rest a fresh clone would look finished.
-        expand("<run>/fold{fold}/{net}.safetensors", fold=FOLDS, net=METHODS["pig"]),
+        [f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],
         expand("<run>/fold{fold}/pig.zip", fold=FOLDS),
         expand("<run>/fold0/{method}.zip", method=METHODS),
-        expand("<run>/fold{fold}/segment/{row}.csv", fold=FOLDS, row=TRAINING_SETS),
+        SCORES,
         expand("<run>/fidelity/{set}.json", set=SCORED),
     message:
         "All tables, figures and what they were made from"

@@ -30,7 +30,7 @@ def ring_width(share: float, shape: tuple[int, ...]) -> int:
 
 
 def ring_around(mask: Masks, width: int) -> Masks:
-    """Pixels outside `mask`, (H, W), that lie at most `width` pixels (Euclidean) from one inside; none if it is empty."""
+    """Pixels outside `mask`, (H, W), at most `width` pixels (Euclidean) from one inside; none if it is empty."""
     if not mask.any():
         return np.zeros_like(mask)
     return ~mask & (ndimage.distance_transform_edt(~mask) <= width)
@@ -89,7 +89,8 @@ def report(sets: Iterable[tuple[str, NDArray[np.uint8], Masks]], ring: float, se
     """Two rows a set, as it is and "NAME shuffled", with the columns set, those of `summary`, and two ratios.
 
     Args:
-        sets: (name, images, masks) as in `summary`; the first is real, and contrast_to_real and area_to_real are shares of its.
+        sets: (name, images, masks) as in `summary`; the first is the real one, and the ratios contrast_to_real
+            and area_to_real are to its numbers.
         ring: width of the ring, as a share of the shorter side.
         seed: of the shuffling of masks among images.
 

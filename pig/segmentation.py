@@ -120,5 +120,5 @@ def score(probabilities: NDArray[np.float32], pairs: Pairs, threshold: float) ->
     frame = pd.DataFrame(scores, columns=["dice", "iou", "precision", "recall"])
     frame.insert(0, "id", pairs.table["id"].to_numpy())
     frame.insert(1, "patient", pairs.table["patient"].to_numpy())
-    frame["empty"] = ~pairs.masks.any((1, 2))
+    frame["empty"] = [not mask.any() for mask in pairs.masks]
     return frame

@@ -1,170 +1,325 @@
-"""Tables 1 and 2: scores in, rows and four forms of text out.
+"""Tables 1 and 2: scores -> one tidy frame -> csv, metrics json, markdown and LaTeX.
 
-The paper's numbers are Zhang et al., MICCAI 2025, Tables 1 and 2, measured on their private data: they stand beside
-ours to show the size of an effect, and are not to be compared with ours digit by digit.
+The frames hold numbers in full precision and the paper's beside ours; rounding and bold are for the eye only.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, groupby
 from typing import Any
 
 import pandas as pd
 
 from pig.errors import InputError
 
-SCORES = ["dice", "iou", "precision", "recall"]
-NAMES = {"real": "Real (floor)", "ddpm": "DDPM", "ddim": "DDIM", "pig": "PIG"}
+# Zhang et al., MICCAI 2025, on their private DBTMassSeg (367 patients, 8,723 slices of 512x512): Table 1, FID of
+# 2,048 slices; Table 2, percent, means over five folds.
 PAPER_FID = {"ddpm": 31.84, "ddim": 31.54, "pig": 15.88}
-PAPER_REAL = (52.36, 41.60, 56.14, 56.81)  # DBTMassSeg alone: Dice, IoU, precision, recall in percent
-PAPER_PIG = (  # + PIG_1024, + PIG_2048, + PIG_3072
-    (56.52, 45.39, 59.86, 61.70),
-    (60.54, 49.10, 62.92, 66.01),
-    (59.14, 47.92, 60.65, 65.66),
+PAPER_OVERLAP = {
+    "DBTMassSeg": {"dice": 52.36, "iou": 41.60, "precision": 56.14, "recall": 56.81},
+    "+ PIG_1024": {"dice": 56.52, "iou": 45.39, "precision": 59.86, "recall": 61.70},
+    "+ PIG_2048": {"dice": 60.54, "iou": 49.10, "precision": 62.92, "recall": 66.01},
+    "+ PIG_3072": {"dice": 59.14, "iou": 47.92, "precision": 60.65, "recall": 65.66},
+}
+NOT_COMPARABLE = "other, private data at another size ({source}), not comparable with ours"
+
+METHODS = {"real": "Real (floor)", "ddpm": "DDPM", "ddim": "DDIM", "pig": "PIG"}  # in the order of the rows
+OVERLAP = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
+FIDELITY_KEYS = (
+    "set",
+    "fid",
+    "kid",
+    "kid_std",
+    "kid_subsets",
+    "kid_subset_size",
+    "n",
+    "reference_n",
+    "extractor",
+)
+OVERLAP_KEYS = ("id", "fold", "set", "dose", *OVERLAP, "empty")
+
+
+@dataclass(frozen=True)
+class Column:
+    """How one column of a frame is shown."""
+
+    key: str
+    head: str
+    digits: int | None = None  # after the point; None: as it is
+    best: str = ""  # "low" or "high": the best of the rows that compete is bold
+    spread: str = ""  # key of the standard deviation to show behind it
+    group: str = ""  # a head over the heads of neighbours
+
+
+TABLE_1 = (
+    Column("method", "Method"),
+    Column("steps", "Steps", 0),
+    Column("n", "n", 0),
+    Column("fid", "FID ↓", 2, "low"),
+    Column("kid_x1000", "KID × 1000 ↓", 2, "low", "kid_x1000_sd"),
+    Column("paper_fid", "FID ↓", 2, "low", group="Paper"),
+)
+TABLE_2 = (
+    Column("training_set", "Training set"),
+    Column("test_images", "Test images", 0),
+    Column("folds", "Folds", 0),
+    *(Column(key, f"{name} ↑", 2, "high") for key, name in OVERLAP.items()),
+    Column("paper_row", "Row", group="Paper"),
+    *(Column(f"paper_{key}", f"{name} ↑", 2, "high", group="Paper") for key, name in OVERLAP.items()),
 )
 
 
-def table1(scores: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Table 1, a row a set: set, method, n, reference_n, fid, kid, kid_std, paper_fid, extractor.
+@dataclass(frozen=True)
+class Table:
+    """A frame, how to show it, and what a reader must know."""
 
-    scores: what `pig fidelity` wrote, one a set. KID is as measured, not times 1000. Raises InputError if they
-    were not measured alike: another number of slices, reference or extractor in one row than in the others.
+    number: int
+    frame: pd.DataFrame  # its column "row" names the rows, "competes" says which may be best
+    columns: tuple[Column, ...]
+    metrics: tuple[str, ...]  # columns that `dvc metrics` compares
+    caption: str
+
+
+def table1(scores: Sequence[Mapping[str, Any]], steps: Mapping[str, int], title: str = "") -> Table:
+    """Table 1: how close each method's slices are to real ones, and the floor.
+
+    Args:
+        scores: one mapping a set, with FIDELITY_KEYS, as `pig fidelity` writes them.
+        steps: sampling steps by set, where known.
+        title: what data and profile the numbers are of.
+
+    Raises:
+        InputError: a set that is unknown or there twice, no floor, or sets scored against different references.
     """
-    frame = pd.DataFrame([dict(score) for score in scores])
-    for key in ("n", "reference_n", "reference_source", "extractor_sha256"):
-        if frame[key].nunique() > 1:
-            raise InputError(f"Table 1: expected one {key} in all rows; found {sorted(set(frame[key]))}")
-    order = {name: place for place, name in enumerate(NAMES)}
-    frame = frame.sort_values("set", key=lambda column: column.map(order), ignore_index=True)
-    frame["method"] = frame["set"].map(NAMES).fillna(frame["set"])
-    frame["paper_fid"] = frame["set"].map(PAPER_FID)
-    return frame[["set", "method", "n", "reference_n", "fid", "kid", "kid_std", "paper_fid", "extractor"]]
-
-
-def table2(scores: pd.DataFrame) -> pd.DataFrame:
-    """Table 2, a row a training set: set, method, dose, images, folds, the four scores in percent, the paper's.
-
-    scores: a row a test image, with set, dose, fold and the scores as shares. A score is the mean over the test
-    images of a fold, then over folds, as in the paper.
-    """
-    by_fold = fold_means(scores)
-    frame = by_fold.groupby(["dose", "set"], as_index=False).agg(
-        images=("images", "sum"), folds=("fold", "nunique"), **{key: (key, "mean") for key in SCORES}
-    )
-    if frame["images"].nunique() > 1 or frame["folds"].nunique() > 1:
-        raise InputError("Table 2: expected the same folds and test images in all rows; found different ones")
-    doses = [dose for dose in frame["dose"] if dose]
-    paper = {0: PAPER_REAL, **dict(zip(doses, PAPER_PIG, strict=False))}
-    for place, key in enumerate(SCORES):
-        frame[f"paper_{key}"] = [paper.get(dose, (None,) * 4)[place] for dose in frame["dose"]]
-    frame["method"] = ["Real" if not dose else f"Real + {dose} of PIG" for dose in frame["dose"]]
-    frame["set"] = ["real" if not dose else f"pig_{dose}" for dose in frame["dose"]]
-    first = ["set", "method", "dose", "images", "folds", *SCORES]
-    return frame[[*first, *(f"paper_{key}" for key in SCORES)]]
-
-
-def fold_means(scores: pd.DataFrame) -> pd.DataFrame:
-    """Means over the test images of each fold, in percent: set, dose, fold, images and the four scores."""
-    groups = scores.groupby(["set", "dose", "fold"], as_index=False)
-    means = groups[SCORES].mean()
-    means[SCORES] *= 100
-    means["images"] = groups.size()["size"]
-    return means
-
-
-def caption1(table: pd.DataFrame, title: str) -> str:
-    """What Table 1 is of, how it was measured, and what it cannot be compared with."""
-    row = table.iloc[0]
-    return (
-        f"Table 1. {title} Distance of {row['n']} slices a row from {row['reference_n']} real slices of patients that "
-        "no generator saw (test patients of fold 0). Real (floor): slices of the generators' own training patients, "
-        "what a perfect generator would score at this n. FID with clean-fid's resizing, features of "
-        f"{row['extractor']}; KID x 1000, mean and standard deviation over subsets. Lower is better. The paper's "
-        "numbers are of its private data, 2,048 slices."
-    )
-
-
-def caption2(table: pd.DataFrame, title: str) -> str:
-    """What Table 2 is of, how it was measured, and what it cannot be compared with."""
-    row = table.iloc[0]
-    return (
-        f"Table 2. {title} Segmentation of {row['images']} test images, {row['folds']} folds by patient; generators were "
-        "trained inside each fold, and every row's segmenter for the same number of steps. Percent: mean over the "
-        "test images of a fold, then over folds. An image whose mask and prediction are both empty scores 1, one where only "
-        "one is empty 0. One seed and no interval: small differences mean nothing. The paper's numbers (in "
-        "brackets) are of its private data, at 1,024, 2,048 and 3,072 pairs."
-    )
-
-
-def cells1(table: pd.DataFrame) -> pd.DataFrame:
-    """Table 1 as text."""
-    return pd.DataFrame(
+    for score in scores:
+        if missing := [key for key in FIDELITY_KEYS if key not in score]:
+            raise InputError(
+                f"table 1: expected scores with {', '.join(FIDELITY_KEYS)}; missing {missing[0]}"
+            )
+    by_set = {score["set"]: score for score in scores}
+    if len(by_set) < len(scores) or not by_set.keys() <= METHODS.keys() or "real" not in by_set:
+        found = ", ".join(str(score["set"]) for score in scores)
+        raise InputError(f"table 1: expected real, and {', '.join(METHODS)} once at most; found {found}")
+    same = ("extractor", "reference_n", "reference_source", "kid_subsets")
+    for key in same:
+        if len(values := {str(score.get(key)) for score in scores}) > 1:
+            raise InputError(f"table 1: expected one {key} for all sets; found {', '.join(sorted(values))}")
+    rows = [
         {
-            "Method": table["method"],
-            "n": table["n"].astype(str),
-            "FID": _best(table["fid"], table["set"] != "real", high=False),
-            "KID x 1000": [
-                f"{1000 * m:.1f} ± {1000 * s:.1f}"
-                for m, s in zip(table["kid"], table["kid_std"], strict=True)
-            ],
-            "FID in the paper": ["-" if pd.isna(value) else f"{value:.2f}" for value in table["paper_fid"]],
+            "row": name,
+            "method": label,
+            "competes": name != "real",
+            "steps": steps.get(name),
+            "n": by_set[name]["n"],
+            "reference_n": by_set[name]["reference_n"],
+            "fid": by_set[name]["fid"],
+            "kid_x1000": 1000 * by_set[name]["kid"],
+            "kid_x1000_sd": 1000 * by_set[name]["kid_std"],
+            "paper_fid": PAPER_FID.get(name),
         }
-    )
-
-
-def cells2(table: pd.DataFrame) -> pd.DataFrame:
-    """Table 2 as text, the paper's numbers in brackets."""
-    out = {"Training set": table["method"]}
-    for key, name in zip(SCORES, ("Dice", "IoU", "Precision", "Recall"), strict=True):
-        ours = _best(table[key], pd.Series(True, table.index), high=True)
-        theirs = ["" if pd.isna(value) else f" ({value:.2f})" for value in table[f"paper_{key}"]]
-        out[name] = pd.Series(ours) + pd.Series(theirs)
-    return pd.DataFrame(out)
-
-
-def _best(values: "pd.Series[float]", rivals: "pd.Series[bool]", high: bool) -> list[str]:
-    """Two decimals, the best of the rivals in **bold**."""
-    best = values[rivals].max() if high else values[rivals].min()
-    return [
-        f"**{v:.2f}**" if rival and v == best else f"{v:.2f}" for v, rival in zip(values, rivals, strict=True)
+        for name, label in METHODS.items()
+        if name in by_set
     ]
+    frame = pd.DataFrame(rows).astype({"steps": "Int64", "paper_fid": float})
+    columns = tuple(column for column in TABLE_1 if steps or column.key != "steps")
+    return Table(1, frame, columns, ("fid", "kid_x1000"), _caption_1(scores[0], frame, title))
 
 
-def markdown(cells: pd.DataFrame, caption: str) -> str:
-    """A table that a person reads on a forge, its caption below."""
-    lines: list[list[str]] = [
-        [str(name) for name in cells],
-        ["---", *["---:"] * (cells.shape[1] - 1)],
-        *cells.to_numpy().tolist(),
+def _caption_1(score: Mapping[str, Any], frame: pd.DataFrame, title: str) -> str:
+    unequal = "" if frame["n"].nunique() == 1 else " Here n differs between rows."
+    return _sentences(
+        title,
+        f"Distance of n slices from {score['reference_n']} real slices of test patients (lower is closer)",
+        f"features: {score['extractor']}",
+        f"KID: mean ± standard deviation over {score['kid_subsets']} subsets of {score['kid_subset_size']}",
+        "Real (floor): real slices of the generators' training patients against the same reference, about the least "
+        "that a generator can reach at this n; both distances depend on n, so numbers of another n mean nothing here."
+        + unequal,
+        f"The paper's FID is of 2,048 slices of {NOT_COMPARABLE.format(source='Zhang et al., MICCAI 2025, Table 1')}",
+    )
+
+
+def table2(scores: pd.DataFrame, steps: int | None = None, title: str = "") -> Table:
+    """Table 2: how well a segmenter does that was trained on real pairs, without and with generated ones.
+
+    Args:
+        scores: one row a test image, fold and training set, with OVERLAP_KEYS, as `pig segment` writes them.
+        steps: optimiser steps of each segmenter, for the caption.
+        title: what data and profile the numbers are of.
+
+    Returns:
+        Percent; means over the test images of a fold, then over folds. The paper's rows stand beside ours in the
+        order of the doses, if there are as many.
+
+    Raises:
+        InputError: a missing column, an image twice, or training sets tested on different images.
+    """
+    if missing := [key for key in OVERLAP_KEYS if key not in scores]:
+        raise InputError(f"table 2: expected scores with {', '.join(OVERLAP_KEYS)}; missing {missing[0]}")
+    sets = scores.groupby(["dose", "set"], sort=True)  # by dose, so real (dose 0) comes first
+    tested = {key: sorted(zip(part["fold"], part["id"], strict=True)) for key, part in sets}
+    (first, expected), *others = tested.items()
+    for (dose, name), images in [(first, expected), *others]:
+        if len(set(images)) < len(images):
+            raise InputError(f"table 2: {name} {dose}: expected each test image once a fold")
+        if images != expected:
+            raise InputError(
+                f"table 2: {name} {dose}: expected the test images and folds of {first[1]} {first[0]}"
+            )
+    folds = scores.groupby(["dose", "set", "fold"])[list(OVERLAP)].mean()
+    means = 100 * folds.groupby(["dose", "set"]).mean()
+    generated = [key for key in means.index if key[0] > 0]
+    theirs: list[str] = list(PAPER_OVERLAP)[1:]
+    paper = dict(zip(generated, theirs, strict=True)) if len(generated) == len(theirs) else {}
+    paper |= {key: "DBTMassSeg" for key in means.index if key == (0, "real")}
+    rows = [
+        {
+            "row": f"{name}_{dose}" if dose else name,
+            "training_set": f"Real + {dose} {METHODS.get(name, name)}" if dose else "Real",
+            "competes": True,
+            "set": name,
+            "dose": dose,
+            "test_images": len(expected),
+            "folds": len({fold for fold, _ in expected}),
+            **means.loc[(dose, name)].to_dict(),
+            "paper_row": paper.get((dose, name), ""),
+            **{
+                f"paper_{key}": PAPER_OVERLAP.get(paper.get((dose, name), ""), {}).get(key) for key in OVERLAP
+            },
+        }
+        for dose, name in means.index
     ]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + f"\n\n{caption}\n"
+    frame = pd.DataFrame(rows).astype({f"paper_{key}": float for key in OVERLAP})
+    empty = int(scores[scores["dose"] == first[0]]["empty"].sum())
+    return Table(2, frame, TABLE_2, tuple(OVERLAP), _caption_2(len(expected), empty, steps, title))
 
 
-def latex(cells: pd.DataFrame, caption: str, label: str) -> str:
-    """A booktabs table for a paper."""
-    body = "\n".join(
-        " & ".join(_tex(str(cell)) for cell in row) + r" \\" for row in cells.to_numpy().tolist()
+def _caption_2(images: int, empty: int, steps: int | None, title: str) -> str:
+    length = f", each of {steps} optimiser steps whatever the set" if steps else ""
+    return _sentences(
+        title,
+        f"Lesion segmentation by a U-Net trained on real pairs, or on real and generated ones{length}",
+        "Percent; means over the test images of a fold, then over folds",
+        f"An image without lesion scores 100 if nothing is predicted and 0 otherwise ({empty} of {images} images); a "
+        "lesion of which nothing is predicted scores 0, precision too",
+        f"The paper's numbers are of {NOT_COMPARABLE.format(source='Zhang et al., MICCAI 2025, Table 2, five folds')}; "
+        "its rows stand beside ours in the order of the doses",
     )
-    head = " & ".join(_tex(str(name)) for name in cells)
-    return (
-        "\\begin{table}\n\\centering\n"
-        f"\\caption{{{_tex(caption.split('. ', 1)[1])}}}\\label{{tab:{label}}}\n"
-        f"\\begin{{tabular}}{{l{'r' * (cells.shape[1] - 1)}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}\n"
-        "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+
+
+def _sentences(*parts: str) -> str:
+    return " ".join(f"{part[0].upper()}{part[1:].removesuffix('.')}." for part in parts if part)
+
+
+# --- for programs ---
+
+
+def to_csv(table: Table) -> str:
+    """The whole frame, every digit."""
+    return table.frame.drop(columns="competes").to_csv(index=False, lineterminator="\n")
+
+
+def to_json(table: Table) -> str:
+    """{row: {metric: number}}, for `dvc metrics show` and `diff`."""
+    numbers = table.frame.set_index("row")[list(table.metrics)]
+    return json.dumps(numbers.to_dict(orient="index"), indent=2) + "\n"
+
+
+# --- for people ---
+
+
+def cells(table: Table) -> list[list[tuple[str, bool]]]:
+    """(text, is the best) of each row and column; a dash where there is no number."""
+    shown = []
+    for column in table.columns:
+        values = table.frame[column.key]
+        ranked = values[table.frame["competes"]].dropna() if column.best else values.iloc[:0]
+        best = (ranked.min() if column.best == "low" else ranked.max()) if len(ranked) else None
+        spreads = table.frame[column.spread] if column.spread else [None] * len(values)
+        shown.append(
+            [
+                (
+                    _cell(value, column.digits, spread),
+                    best is not None and index in ranked.index and value == best,
+                )
+                for (index, value), spread in zip(values.items(), spreads, strict=True)
+            ]
+        )
+    return [list(row) for row in zip(*shown, strict=True)]
+
+
+def _cell(value: Any, digits: int | None, spread: float | None) -> str:
+    if pd.isna(value) or value == "":
+        return "–"
+    text = str(value) if digits is None else f"{value:.{digits}f}"
+    return text if spread is None or pd.isna(spread) else f"{text} ± {spread:.{digits}f}"
+
+
+def to_markdown(table: Table) -> str:
+    """A pipe table and its caption; numbers to the right, the best in bold."""
+    heads = [f"{column.group}: {column.head}" if column.group else column.head for column in table.columns]
+    body = [[f"**{text}**" if best else text for text, best in row] for row in cells(table)]
+    widths = [max(3, *(len(row[i]) for row in [heads, *body])) for i in range(len(heads))]
+    words = [column.digits is None for column in table.columns]
+
+    def line(row: Sequence[str]) -> str:
+        padded = (
+            text.ljust(width) if left else text.rjust(width)
+            for text, width, left in zip(row, widths, words, strict=True)
+        )
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        ":" + "-" * (w - 1) if left else "-" * (w - 1) + ":" for w, left in zip(widths, words, strict=True)
+    ]
+    caption = f"**Table {table.number}.** {table.caption}"
+    return "\n".join([line(heads), line(rule), *map(line, body), "", caption, ""])
+
+
+TEX = str.maketrans(
+    {char: f"\\{char}" for char in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
+    | {"<": "$<$", ">": "$>$", "×": r"$\times$", "±": r"$\pm$", "↓": r"$\downarrow$", "↑": r"$\uparrow$"}
+)
+
+
+def to_latex(table: Table) -> str:
+    r"""A floating table for \input, no wider than a line; it needs the packages booktabs and graphicx."""
+    grouped = [(group, len(list(run))) for group, run in groupby(column.group for column in table.columns)]
+    over = [rf"\multicolumn{{{n}}}{{c}}{{{group.translate(TEX)}}}" for group, n in grouped]
+    ends = list(accumulate(n for _, n in grouped))
+    lines = [
+        rf"\cmidrule(lr){{{end - n + 1}-{end}}}"
+        for (group, n), end in zip(grouped, ends, strict=True)
+        if group
+    ]
+    body = [
+        [rf"\textbf{{{text.translate(TEX)}}}" if best else text.translate(TEX) for text, best in row]
+        for row in cells(table)
+    ]
+    align = "".join("l" if column.digits is None else "r" for column in table.columns)
+    return "\n".join(
+        [
+            r"% \usepackage{booktabs,graphicx}",
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{table.caption.translate(TEX)}}}",
+            rf"  \label{{tab:pig-{table.number}}}",
+            r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"  \begin{{tabular}}{{{align}}}",
+            r"    \toprule",
+            rf"    {' & '.join(over)} \\",
+            f"    {' '.join(lines)}",
+            rf"    {' & '.join(column.head.translate(TEX) for column in table.columns)} \\",
+            r"    \midrule",
+            *(rf"    {' & '.join(row)} \\" for row in body),
+            r"    \bottomrule",
+            r"  \end{tabular}}",
+            r"\end{table}",
+            "",
+        ]
     )
 
 
-def _tex(text: str) -> str:
-    for plain, escaped in (("%", r"\%"), ("_", r"\_"), ("±", r"$\pm$"), (" x ", r" $\times$ ")):
-        text = text.replace(plain, escaped)
-    if text.startswith("**"):
-        bold, rest = text[2:].split("**", 1)
-        text = rf"\textbf{{{bold}}}{rest}"
-    return text
-
-
-def metrics(table: pd.DataFrame, keys: Sequence[str]) -> str:
-    """JSON for `dvc metrics`: {set: {key: number}}."""
-    return (
-        json.dumps({row["set"]: {key: row[key] for key in keys} for _, row in table.iterrows()}, indent=2)
-        + "\n"
-    )
+FORMATS = {".csv": to_csv, ".json": to_json, ".md": to_markdown, ".tex": to_latex}

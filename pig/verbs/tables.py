@@ -1,57 +1,73 @@
-"""Make Table 1 or Table 2 from scores.
+"""Write Table 1 (fidelity) or Table 2 (segmentation) from scores.
 
-Reads, for 1, the files of `pig fidelity`, one a row; for 2, those of `pig segment`, one a fold and training set.
-Writes the table four times: csv (every digit), json (for `dvc metrics`), md and tex (for people).
+NUMBER 1 reads the json files of `pig fidelity`, 2 the csv files of `pig segment`. Writes four files: csv (full
+precision, the paper's numbers beside ours), json (row -> metric -> number, for dvc metrics), md and tex.
 """
 
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
 
 from pig.errors import InputError
 from pig.files import atomic
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("table", metavar="TABLE", choices=["1", "2"], help="1 or 2")
     parser.add_argument(
-        "--scores", metavar="FILE", nargs="+", required=True, help="json (1) or csv (2) to read"
+        "number", metavar="NUMBER", type=int, choices=[1, 2], help="1: fidelity, 2: segmentation"
     )
     parser.add_argument(
-        "--out", metavar="FILE", nargs=4, required=True, help="csv, json, md and tex to write, in this order"
+        "--scores", metavar="FILE", nargs="+", required=True, help="json (1) or csv (2) of scores"
     )
     parser.add_argument(
-        "--title", metavar="TEXT", default="", help="what the numbers are of, for the caption"
+        "--title", metavar="TEXT", default="", help="data and profile, the caption's first sentence"
+    )
+    parser.add_argument(
+        "--steps", metavar="NAME=N", nargs="+", default=[], help="sampling steps by set (1), segmenter=N (2)"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", nargs=4, required=True, help="files to write: .csv, .json, .md and .tex"
     )
 
 
 def run(args: Namespace) -> None:
-    import json
-    from pathlib import Path
-
     import pandas as pd
 
     from pig import tables
 
-    try:
-        if args.table == "1":
-            table = tables.table1([json.loads(Path(path).read_text()) for path in args.scores])
-            caption, cells, keys = (
-                tables.caption1(table, args.title),
-                tables.cells1(table),
-                ["fid", "kid", "n"],
-            )
-        else:
-            table = tables.table2(pd.concat([pd.read_csv(path) for path in args.scores]))
-            caption, cells, keys = tables.caption2(table, args.title), tables.cells2(table), tables.SCORES
-    except (KeyError, json.JSONDecodeError, pd.errors.ParserError) as error:
-        raise InputError(
-            f"{' '.join(args.scores)}: expected scores for Table {args.table} ({error})"
-        ) from error
-    texts = (
-        table.to_csv(index=False),
-        tables.metrics(table, keys),
-        tables.markdown(cells, caption),
-        tables.latex(cells, caption, f"pig-{args.table}"),
-    )
-    for path, text in zip(args.out, texts, strict=True):
+    if sorted(Path(path).suffix for path in args.out) != sorted(tables.FORMATS):
+        raise InputError(f"--out {' '.join(args.out)}: expected one file each of {', '.join(tables.FORMATS)}")
+    steps = dict(_count(text) for text in args.steps)
+    if args.number == 1:
+        table = tables.table1([_read_json(path) for path in args.scores], steps, args.title)
+    else:
+        scores = pd.concat([_read_csv(path) for path in args.scores], ignore_index=True)
+        table = tables.table2(scores, steps.get("segmenter"), args.title)
+    for path in args.out:
         with atomic(path, "w") as file:
-            file.write(text)
+            file.write(tables.FORMATS[Path(path).suffix](table))
+
+
+def _count(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not number.isdecimal():
+        raise InputError(f"--steps {text}: expected NAME=N, e.g. pig=256")
+    return name, int(number)
+
+
+def _read_json(path: str) -> Any:
+    import json
+
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: expected JSON ({error})") from None
+
+
+def _read_csv(path: str) -> Any:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype={"id": str, "patient": str})
+    except ValueError as error:  # pandas' own errors are among them
+        raise InputError(f"{path}: expected CSV ({error})") from None

@@ -32,7 +32,15 @@ SCORED = ["real", "ddpm", "ddim", "pig"]  # rows of Table 1
 TRAINING_SETS = ["real", *(f"pig_{dose}" for dose in P.segmentation.doses)]  # rows of Table 2
 TRAINED = {"guider": FOLDS, "guided": FOLDS, "ddpm": [0]}  # networks and the folds that have them
 TITLE = f"Profile {P.profile}, data: {P.data.source}."
-FIGURES = ["data", "curves", "progression", "pairs", "table1", "table2"]
+SCORES = [f"<run>/fold{fold}/segment/{row}.csv" for fold in FOLDS for row in TRAINING_SETS]
+FIGURES = {  # what each is drawn from, by the options of `pig figures`
+    "data": {"pairs": "<pairs>"},
+    "curves": {"curves": [f"<run>/fold{fold}/{net}.csv" for net in TRAINED for fold in TRAINED[net]]},
+    "progression": {"frames": "<run>/progression.npz"},
+    "pairs": {"pairs": "<pairs>", "generated": "<run>/fold0/pig.zip"},
+    "table1": {"table": "<reports>/table1.csv"},
+    "table2": {"table": "<reports>/table2.csv", "scores": SCORES},
+}
 
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
 
