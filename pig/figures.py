@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from numpy.typing import NDArray
 
 INK, SOFT, OUTLINE = "#222222", "#8a8a8a", "#ffb000"
@@ -84,6 +85,8 @@ def curves(named: Mapping[str, Mapping[str, pd.DataFrame]]) -> Figure:
             axis.plot(frame["step"], frame["validation"], style, color=colour, lw=1.8)
         values = pd.concat([frame[["loss", "validation"]] for frame in folds.values()]).to_numpy()
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter(ScalarFormatter())
+        axis.yaxis.set_minor_formatter(ScalarFormatter())
         axis.set_ylim(np.nanmin(values) * 0.9, np.nanmax(values) * 1.1)
         axis.set_title(f"{net}, fold {', '.join(folds)}", fontsize=10, color=INK, loc="left")
         axis.set_xlabel("optimiser step", fontsize=9)
@@ -108,6 +111,7 @@ def fidelity_bars(table: pd.DataFrame) -> Figure:
     axis.text(floor, len(shown) - 0.42, f" real against real {floor:.1f}", fontsize=8, color=INK, va="center")
     axis.plot(shown["paper_fid"], places, "D", color="white", mec=INK, ms=5, clip_on=False)
     axis.set_ylim(len(shown) - 0.3, -0.6)
+    axis.set_xlim(0, max(floor, shown[["fid", "paper_fid"]].to_numpy().max()) * 1.05)
     axis.set_xlabel("FID (lower is better);  diamonds: the paper, on its private data", fontsize=9)
     return figure
 
@@ -121,6 +125,7 @@ def overlap_bars(table: pd.DataFrame, folds: Mapping[str, Sequence[float]]) -> F
         axis.plot(dots, [place] * len(dots), "o", color="white", mec=INK, ms=4, clip_on=False, zorder=3)
     axis.plot(table["paper_dice"], np.arange(len(table)), "D", color="white", mec=INK, ms=5, zorder=3)
     axis.set_ylim(len(table) - 0.4, -0.6)
+    axis.set_xlim(0, 100)
     axis.set_xlabel(
         "Dice in percent (higher is better);  dots: folds,  diamonds: the paper, on its private data",
         fontsize=9,
@@ -135,9 +140,16 @@ def _bars(names: list[str], values: list[float], colours: list[str]) -> tuple[Fi
     places = np.arange(len(names))
     axis.barh(places, values, 0.6, color=colours, alpha=0.85)
     for place, value in zip(places, values, strict=True):
-        axis.text(value, place - 0.38, f"{value:.1f}", fontsize=9, color=INK, ha="right", va="bottom")
+        axis.annotate(
+            f"{value:.1f}",
+            (0, place),
+            (5, 0),
+            textcoords="offset points",
+            fontsize=9,
+            color="white",
+            va="center",
+        )
     axis.set_yticks(places, names, fontsize=10)
-    axis.set_xlim(left=0)
     _plain(axis)
     axis.tick_params(axis="y", length=0)
     return figure, axis

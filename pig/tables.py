@@ -22,7 +22,7 @@ PAPER_OVERLAP = {
     "+ PIG_2048": {"dice": 60.54, "iou": 49.10, "precision": 62.92, "recall": 66.01},
     "+ PIG_3072": {"dice": 59.14, "iou": 47.92, "precision": 60.65, "recall": 65.66},
 }
-NOT_COMPARABLE = "other, private data at another size ({source}), not comparable with ours"
+NOT_COMPARABLE = "other, private data ({source}), not comparable with ours"
 
 METHODS = {"real": "Real (floor)", "ddpm": "DDPM", "ddim": "DDIM", "pig": "PIG"}  # in the order of the rows
 OVERLAP = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
