@@ -157,7 +157,8 @@ def table2(scores: pd.DataFrame, steps: int | None = None, title: str = "") -> T
     """
     if missing := [key for key in OVERLAP_KEYS if key not in scores]:
         raise InputError(f"table 2: expected scores with {', '.join(OVERLAP_KEYS)}; missing {missing[0]}")
-    sets = scores.groupby(["dose", "set"], sort=True)  # by dose, so real (dose 0) comes first
+    scores = scores.sort_values(["dose", "set", "fold", "id"])  # real, dose 0, comes first
+    sets = scores.groupby(["dose", "set"])
     tested = {key: sorted(zip(part["fold"], part["id"], strict=True)) for key, part in sets}
     (first, expected), *others = tested.items()
     for (dose, name), images in [(first, expected), *others]:

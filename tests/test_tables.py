@@ -1,5 +1,6 @@
 """Tables: means in the right order, numbers that survive, bold where the best is, LaTeX that is well formed."""
 
+import csv
 import io
 import json
 import re
@@ -133,13 +134,13 @@ def test_table_2_refuses(change, named):
 @pytest.mark.parametrize("table", [table1(SCORES, {"pig": 8}), table2(overlaps())], ids=["1", "2"])
 class TestFormats:
     def test_csv_and_json_keep_every_digit(self, table):
-        read = pd.read_csv(io.StringIO(to_csv(table)), float_precision="round_trip").set_index("row")
+        read = {line["row"]: line for line in csv.DictReader(io.StringIO(to_csv(table)))}
         metrics = json.loads(to_json(table))
-        assert list(metrics) == read.index.tolist()
+        assert list(metrics) == list(read)
         for row, numbers in metrics.items():
             expected = table.frame.set_index("row").loc[row]
             for key, number in numbers.items():
-                assert number == read.loc[row, key] == expected[key]
+                assert number == float(read[row][key]) == expected[key]
 
     def test_each_bold_number_is_the_best_of_its_column(self, table):
         shown = cells(table)

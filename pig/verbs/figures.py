@@ -107,13 +107,12 @@ def _table2(args: Namespace, chosen: Any) -> Any:
     import pandas as pd
 
     from pig.figures import overlap_bars
-    from pig.tables import fold_means
 
-    means = fold_means(pd.concat([pd.read_csv(path) for path in args.scores]))
-    names = ["real" if not dose else f"pig_{dose}" for dose in means["dose"]]
+    scores = pd.concat([pd.read_csv(path) for path in args.scores])
     folds: dict[str, list[float]] = {}
-    for name, dice in zip(names, means["dice"], strict=True):
-        folds.setdefault(name, []).append(float(dice))
+    for row, part in scores.groupby(["set", "dose", "fold"])["dice"]:
+        name, dose, _ = row  # type: ignore[misc]
+        folds.setdefault(f"{name}_{dose}" if dose else str(name), []).append(100 * float(part.mean()))
     return overlap_bars(pd.read_csv(args.table), folds)
 
 

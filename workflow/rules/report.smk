@@ -30,11 +30,12 @@ rule table1:
     localrule: True
     params:
         title=TITLE,
+        steps=[f"ddpm={P.sampling.ddpm_steps}", f"ddim={P.sampling.steps}", f"pig={P.sampling.steps}"],
         code=code_hash("verbs.tables"),
     message:
         "Table 1"
     shell:
-        "pig tables 1 --scores {input} --title {params.title:q} --out {output} 2>&1 | tee {log}"
+        "pig tables 1 --scores {input} --title {params.title:q} --steps {params.steps} --out {output} 2>&1 | tee {log}"
 
 
 rule table2:
@@ -47,11 +48,12 @@ rule table2:
     localrule: True
     params:
         title=TITLE,
+        steps=f"segmenter={P.segmentation.steps}",
         code=code_hash("verbs.tables"),
     message:
         "Table 2"
     shell:
-        "pig tables 2 --scores {input} --title {params.title:q} --out {output} 2>&1 | tee {log}"
+        "pig tables 2 --scores {input} --title {params.title:q} --steps {params.steps} --out {output} 2>&1 | tee {log}"
 
 
 rule figure:
