@@ -1,33 +1,31 @@
-"""Every picture of the reports: values in, a matplotlib Figure out, without a global state.
+"""Every picture of the reports: values in, a matplotlib Figure out, no state left behind.
 
-Widths are in inches, sized to be read at the width of a README. Images are (N, H, W), grey 0..255, always shown on that
-scale; masks (N, H, W) bool are outlined along the edges of their pixels. Equal input gives equal bytes.
+Lengths are in inches, sized to be read at the width of a README. Images are (N, H, W), grey 0..255, always shown on
+that scale; masks, (N, H, W) bool, are outlined along the edges of their pixels. Equal input gives equal bytes.
 """
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from matplotlib import style as styles
+from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
 from pig.errors import InputError
-from pig.pairs import Bools, Bytes, Pairs
+from pig.pairs import Pairs
 
-WIDTH = 8.2  # inches
-INK, GREY, PALE = "#222222", "#767676", "#D9D9D9"
-OURS = "#0072B2"
-OUTLINE = "#FFB000"
+WIDTH, GAP, EDGE = 8.2, 0.05, 0.05  # of a figure, between two images, around all of them
+INK, GREY, PALE = "#222222", "#767676", "#DDDDDD"
+OURS, RIVAL, PAPER, OUTLINE = "#0072B2", "#A9BCC9", "#D55E00", "#FFB000"
 HUES = (
     "#0072B2",
     "#D55E00",
@@ -35,13 +33,12 @@ HUES = (
     "#CC79A7",
     "#8C6D00",
     "#56B4E9",
-)  # Okabe and Ito's, told apart by all
-STYLE: dict[str, Any] = {
+)  # after Okabe and Ito, safe for all eyes
+STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
     "font.size": 8.5,
     "axes.titlesize": 9.5,
     "axes.titlelocation": "left",
-    "axes.titlepad": 8,
     "axes.edgecolor": GREY,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
@@ -49,27 +46,327 @@ STYLE: dict[str, Any] = {
     "text.color": INK,
     "axes.labelcolor": INK,
     "xtick.color": GREY,
-    "ytick.color": GREY,
     "xtick.labelcolor": INK,
+    "ytick.color": GREY,
     "ytick.labelcolor": INK,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 3,
-    "ytick.major.size": 3,
+    "lines.solid_capstyle": "round",
 }
+NETS = {"guider": "Guider: mask", "guided": "Guided model: slice", "ddpm": "DDPM: slice alone"}
+METRICS = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
+Bytes: TypeAlias = NDArray[np.uint8]
+Bools: TypeAlias = NDArray[np.bool_]
+Row: TypeAlias = tuple[str, float, NDArray[Any], Bools | None]  # label, space above, images, outlines
 
 
 @contextmanager
 def _styled() -> Iterator[None]:
-    """matplotlib's defaults and STYLE, whatever the user's own settings, and only within the block."""
-    with matplotlib.rc_context(), styles.context(["default", STYLE]):
+    """matplotlib's defaults and STYLE within the block, whatever the user's own settings."""
+    with matplotlib.rc_context(), style.context(["default", STYLE]):
         yield
 
 
 def to_png(figure: Figure, dpi: int) -> bytes:
-    """The figure as PNG, without a date or a version in it."""
+    """The figure as PNG; neither a date nor a version is in it."""
     with _styled(), io.BytesIO() as file:
-        FigureCanvasAgg(figure).print_png(
-            file, metadata={"Software": None}, dpi=dpi
-        ) if False else figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
+        figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
         return file.getvalue()
+
+
+# --- images ---
+
+
+def outline(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Edges between lesion and background pixels of `mask`, (H, W), as segments (S, 2, 2) of (x, y).
+
+    Pixel (i, j) reaches from j - 1/2 to j + 1/2 in x, as imshow draws it; outside the image is background.
+    """
+    padded = np.pad(mask, 1).astype(np.int8)
+    i, j = np.nonzero(np.diff(padded, axis=1)[1:-1])
+    upright = np.stack([np.stack([j - 0.5, i - 0.5], 1), np.stack([j - 0.5, i + 0.5], 1)], 1)
+    i, j = np.nonzero(np.diff(padded, axis=0)[:, 1:-1])
+    level = np.stack([np.stack([j - 0.5, i - 0.5], 1), np.stack([j + 0.5, i - 0.5], 1)], 1)
+    return np.concatenate([upright, level])
+
+
+def _sheet(rows: Sequence[Row]) -> tuple[Figure, list[list[Axes]]]:
+    """Rows of images with a label at their left; as wide as the longest row."""
+    columns = max(len(images) for _, _, images, _ in rows)
+    height, width = rows[0][2].shape[1:]
+    left = 0.25 + 0.068 * max(len(line) for label, *_ in rows for line in label.splitlines())
+    cell = min((WIDTH - EDGE - left - GAP * (columns - 1)) / columns, 1.6)
+    tall = cell * height / width
+    total = sum(above for _, above, _, _ in rows) + tall * len(rows) + EDGE
+    figure = Figure(figsize=(WIDTH, total), facecolor="white")
+    grid, y = [], total
+    for label, above, images, masks in rows:
+        y -= above + tall
+        figure.text(
+            (left - 0.12) / WIDTH, (y + tall / 2) / total, label, ha="right", va="center", linespacing=1.4
+        )
+        axes = []
+        for column, image in enumerate(images):
+            box = ((left + column * (cell + GAP)) / WIDTH, y / total, cell / WIDTH, tall / total)
+            axes.append(_show(figure.add_axes(box), image, None if masks is None else masks[column]))
+        grid.append(axes)
+    return figure, grid
+
+
+def _show(axes: Axes, image: NDArray[Any], mask: NDArray[np.bool_] | None) -> Axes:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    axes.set_axis_off()
+    if mask is not None:
+        axes.add_collection(
+            LineCollection(list(outline(mask)), colors=OUTLINE, linewidths=1, capstyle="projecting")
+        )
+    return axes
+
+
+def progression(t: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> Figure:
+    """Figure 3: x0_hat above y0_hat of B pairs after K steps, from noise on the left to the result on the right.
+
+    Args:
+        t: (K,) the times that the estimates were made at.
+        x, y: (K, B, H, W) in [-1, 1].
+    """
+    if not (t.ndim == 1 and x.ndim == 4 and x.shape == y.shape and len(t) == len(x)):
+        raise InputError(
+            f"frames: expected t (K,), x and y (K, B, H, W); found {t.shape}, {x.shape}, {y.shape}"
+        )
+    grey_x, grey_y = ((np.clip(part.astype(np.float32), -1, 1) + 1) * 127.5 for part in (x, y))
+    rows: list[Row] = []
+    for pair in range(x.shape[1]):
+        rows.append(("mask\n$\\hat x_0$", 0.12 if pair else 0.3, grey_x[:, pair], None))
+        rows.append(("slice\n$\\hat y_0$", GAP, grey_y[:, pair], None))
+    with _styled():
+        figure, grid = _sheet(rows)
+        for axes, time in zip(grid[0], t, strict=True):
+            axes.set_title(f"$t$ = {time}", fontsize=8.5, loc="center", pad=4)
+        return figure
+
+
+def pairs(real: Pairs, generated: Pairs, columns: int) -> Figure:
+    """Real pairs above generated ones, each slice plain and with its lesion's outline.
+
+    The real ones are evenly spaced over the data set, the generated ones the first: none is picked by hand.
+    """
+    if real.images.shape[1:] != generated.images.shape[1:]:
+        sizes = f"{real.images.shape[1:]} and {generated.images.shape[1:]}"
+        raise InputError(f"figure pairs: expected images of one size; found {sizes}")
+    shown = [_every(len(real), columns), np.arange(min(columns, len(generated)))]
+    rows: list[Row] = []
+    for label, source, chosen in zip(("Real", "Generated"), (real, generated), shown, strict=True):
+        part = source.select(chosen)
+        rows.append((label, 0.16 if rows else EDGE, part.images, None))
+        rows.append(("with lesion", GAP, part.images, part.masks))
+    with _styled():
+        return _sheet(rows)[0]
+
+
+def data(source: Pairs, columns: int) -> Figure:
+    """A contact sheet of the data set: one column a patient, one row a view, the middle slice with its lesion."""
+    table = source.table
+    views = sorted(table["view"].unique())
+    patients = table["patient"].unique()
+    bands = min(max(1, 4 // len(views)), -(-len(patients) // columns))
+    chosen = patients[_every(len(patients), columns * bands)]
+    rows: list[Row] = []
+    heads: dict[int, list[str]] = {}
+    for band in range(bands):
+        names = chosen[band * columns : (band + 1) * columns]
+        heads[len(rows)] = list(names)
+        for view in views:
+            found = [np.flatnonzero((table["patient"] == name) & (table["view"] == view)) for name in names]
+            middle = [int(slices[len(slices) // 2]) if len(slices) else -1 for slices in found]
+            images = np.stack(
+                [source.images[i] if i >= 0 else np.full_like(source.images[0], 255) for i in middle]
+            )
+            masks = None
+            if source.masks is not None:
+                masks = np.stack(
+                    [source.masks[i] if i >= 0 else np.zeros_like(source.masks[0]) for i in middle]
+                )
+            rows.append((view, 0.28 if view == views[0] else GAP, images, masks))
+    with _styled():
+        figure, grid = _sheet(rows)
+        for row, names in heads.items():
+            for axes, name in zip(grid[row], names, strict=True):
+                axes.set_title(name, fontsize=7.5, color=GREY, loc="center", pad=3)
+        return figure
+
+
+def _every(n: int, wanted: int) -> NDArray[np.int64]:
+    """At most `wanted` of 0..n-1, evenly spaced."""
+    return np.unique(np.linspace(0, n - 1, min(n, wanted)).round().astype(np.int64))
+
+
+# --- curves ---
+
+
+def curves(named: Mapping[str, Mapping[int, pd.DataFrame]]) -> Figure:
+    """Loss curves, one panel a network, one hue a fold: training thin, validation bold.
+
+    Args:
+        named: network -> fold -> frame with the columns step, loss and validation.
+    """
+    with _styled():
+        columns = min(3, len(named))
+        lines = -(-len(named) // columns)
+        figure = Figure(figsize=(WIDTH, 0.25 + 2.35 * lines), layout="constrained", facecolor="white")
+        grid = figure.subplots(lines, columns, squeeze=False).ravel()
+        ordered = sorted(
+            named, key=lambda name: (list(NETS).index(name) if name in NETS else len(NETS), name)
+        )
+        for axes, name in zip(grid, ordered, strict=False):
+            _panel(axes, NETS.get(name, name), named[name])
+        for axes in grid[len(named) :]:
+            axes.set_axis_off()
+        figure.supxlabel("optimiser step      (loss: thin in training, bold in validation)", fontsize=8.5)
+        return figure
+
+
+def _panel(axes: Axes, title: str, folds: Mapping[int, pd.DataFrame]) -> None:
+    axes.set_title(title)
+    axes.set_yscale("log")
+    ends = []
+    for number, (fold, frame) in enumerate(sorted(folds.items())):
+        _need(frame, ("step", "loss", "validation"), f"curve of {title}, fold {fold}")
+        hue = HUES[number % len(HUES)]
+        axes.plot(frame["step"], frame["loss"], color=hue, linewidth=0.8, alpha=0.75)
+        axes.plot(frame["step"], frame["validation"], color=hue, linewidth=2.2)
+        last = frame["validation"].dropna()
+        ends.append((float(last.iloc[-1] if len(last) else frame["loss"].iloc[-1]), f"fold {fold}", hue))
+    right = max(float(frame["step"].iloc[-1]) for frame in folds.values())
+    axes.set_xlim(0, right)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", color=PALE, linewidth=0.5)
+    ends.sort()
+    low, high = np.log(axes.get_ylim())
+    places = spread([(np.log(value) - low) / (high - low) for value, _, _ in ends], 0.075)
+    for place, (_, label, hue) in zip(places, ends, strict=True):
+        axes.text(1.02, place, label, transform=axes.transAxes, color=hue, va="center", fontsize=7.5)
+
+
+def spread(values: Sequence[float], gap: float) -> list[float]:
+    """Ascending `values` moved apart to at least `gap`, no further than needed, each group around its mean."""
+    groups = [[value] for value in values]
+    merged = True
+    while merged:
+        merged = False
+        for i in range(len(groups) - 1):
+            lower, upper = groups[i], groups[i + 1]
+            reach = (len(lower) + len(upper)) * gap / 2
+            if np.mean(upper) - np.mean(lower) < reach - 1e-12:
+                groups[i : i + 2] = [lower + upper]
+                merged = True
+                break
+    return [
+        float(np.mean(group)) + (k - (len(group) - 1) / 2) * gap
+        for group in groups
+        for k in range(len(group))
+    ]
+
+
+# --- tables ---
+
+
+def table1(frame: pd.DataFrame) -> Figure:
+    """Table 1 as bars: FID and KID of each method, the floor as a line, the paper's FID as a mark.
+
+    Args:
+        frame: the csv of `pig tables 1`.
+    """
+    _need(frame, ("row", "method", "n", "fid", "kid_x1000", "kid_x1000_sd", "paper_fid"), "table 1")
+    if not (frame["row"] == "real").any():
+        raise InputError("table 1: expected the row real, the floor")
+    floor = frame[frame["row"] == "real"].iloc[0]
+    rows = frame[frame["row"] != "real"]
+    ours = rows["row"] == "pig"
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 1.2 + 0.42 * len(rows)), layout="constrained", facecolor="white")
+        left, right = figure.subplots(1, 2, sharey=True)
+        _bars(left, "FID, lower is better", rows["method"], rows["fid"], rows["fid"], ours)
+        ends = rows["kid_x1000"] + rows["kid_x1000_sd"].fillna(0)
+        _bars(right, "KID × 1000, lower is better", rows["method"], rows["kid_x1000"], ends, ours)
+        places = np.arange(len(rows))
+        right.errorbar(
+            rows["kid_x1000"], places, xerr=rows["kid_x1000_sd"], fmt="none", ecolor=INK, elinewidth=1
+        )
+        for axes, key in ((left, "fid"), (right, "kid_x1000")):
+            axes.set_ylim(top=-0.85)
+            axes.axvline(floor[key], color=INK, linewidth=1, linestyle=(0, (4, 2)))
+            text = f"floor, real slices: {floor[key]:.1f}"
+            axes.annotate(
+                text, (floor[key], -0.82), (5, 0), textcoords="offset points", fontsize=7.5, va="top"
+            )
+        marks = _paper(
+            left, rows["paper_fid"], "the paper's FID (2,048 slices of other, private data: not comparable)"
+        )
+        _legend(figure, marks)
+        return figure
+
+
+def table2(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
+    """Table 2 as bars: four overlap scores of each training set, folds as dots, the paper's as marks.
+
+    Args:
+        frame: the csv of `pig tables 2`.
+        scores: the rows of `pig segment` that it was made from.
+    """
+    _need(frame, ("training_set", "set", "dose", *METRICS, *(f"paper_{key}" for key in METRICS)), "table 2")
+    _need(scores, ("fold", "set", "dose", *METRICS), "scores of table 2")
+    folds = 100 * scores.groupby(["dose", "set", "fold"])[list(METRICS)].mean()
+    keys = list(zip(frame["dose"], frame["set"], strict=True))
+    if missing := [key for key in keys if key not in folds.index.droplevel("fold")]:
+        raise InputError(
+            f"scores of table 2: expected some of {missing[0][1]} {missing[0][0]}, a row of the table"
+        )
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 1.0 + 0.42 * len(frame)), layout="constrained", facecolor="white")
+        for axes, (metric, label) in zip(figure.subplots(1, 4, sharey=True), METRICS.items(), strict=True):
+            dots = [folds.loc[key][metric] for key in keys]
+            ends = [max(part) for part in dots]
+            _bars(axes, f"{label}, %", frame["training_set"], frame[metric], ends, frame["dose"] > 0)
+            x, y = np.concatenate(dots), np.repeat(np.arange(len(dots)), [len(part) for part in dots])
+            one = axes.plot(x, y, "o", color=INK, markersize=2.8, linewidth=0, label="one fold")
+            marks = _paper(
+                axes,
+                frame[f"paper_{metric}"],
+                "the paper's row (other, private data, other doses: not comparable)",
+            )
+        _legend(figure, [*one, *marks])
+        return figure
+
+
+def _bars(axes: Axes, title: str, labels: Any, values: Any, ends: Any, ours: Any) -> None:
+    """Horizontal bars from 0, the first at the top, each with its number right of `ends`."""
+    places = np.arange(len(values))
+    axes.set_title(title)
+    axes.barh(places, values, height=0.42, color=np.where(ours, OURS, RIVAL))
+    for place, value, end in zip(places, values, ends, strict=True):
+        axes.annotate(
+            f"{value:.1f}", (max(value, end), place), (5, 0), textcoords="offset points", va="center"
+        )
+    axes.set_yticks(places, labels)
+    axes.set_ylim(len(values) - 0.4, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.set_xlim(0, 1.28 * max(*values, *ends))
+
+
+def _paper(axes: Axes, values: Any, label: str) -> list[Line2D]:
+    """The paper's number of each row, a hollow mark under the row's bar."""
+    style_ = {"markerfacecolor": "white", "markersize": 4, "linewidth": 0, "clip_on": False}
+    return axes.plot(values, np.arange(len(values)) + 0.36, "D", color=PAPER, label=label, **style_)
+
+
+def _legend(figure: Figure, marks: list[Line2D]) -> None:
+    figure.legend(handles=marks, loc="outside lower left", ncols=len(marks), frameon=False, fontsize=7.5)
+
+
+def _need(frame: pd.DataFrame, columns: Sequence[str], name: str) -> None:
+    if missing := [column for column in columns if column not in frame]:
+        raise InputError(f"{name}: expected the columns {', '.join(columns)}; missing {missing[0]}")
