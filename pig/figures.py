@@ -52,6 +52,7 @@ STYLE = {
     "lines.solid_capstyle": "round",
 }
 NETS = {"guider": "Guider: mask", "guided": "Guided model: slice", "ddpm": "DDPM: slice alone"}
+PRIVATE = "the paper's number, on other, private data: not comparable"
 METRICS = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
 Bytes: TypeAlias = NDArray[np.uint8]
 Bools: TypeAlias = NDArray[np.bool_]
@@ -92,7 +93,8 @@ def _sheet(rows: Sequence[Row]) -> tuple[Figure, list[list[Axes]]]:
     """Rows of images with a label at their left; as wide as the longest row."""
     columns = max(len(images) for _, _, images, _ in rows)
     height, width = rows[0][2].shape[1:]
-    left = 0.25 + 0.068 * max(len(line) for label, *_ in rows for line in label.splitlines())
+    longest = max(len(line) for label, *_ in rows for line in label.split("\n"))
+    left = 0.25 + 0.068 * longest if longest else EDGE
     cell = min((WIDTH - EDGE - left - GAP * (columns - 1)) / columns, 1.6)
     tall = cell * height / width
     total = sum(above for _, above, _, _ in rows) + tall * len(rows) + EDGE
@@ -188,8 +190,8 @@ def data(source: Pairs, columns: int) -> Figure:
             rows.append((view, 0.28 if view == views[0] else GAP, images, masks))
     with _styled():
         figure, grid = _sheet(rows)
-        for row, names in heads.items():
-            for axes, name in zip(grid[row], names, strict=True):
+        for row, ids in heads.items():
+            for axes, name in zip(grid[row], ids, strict=True):
                 axes.set_title(name, fontsize=7.5, color=GREY, loc="center", pad=3)
         return figure
 
@@ -220,7 +222,8 @@ def curves(named: Mapping[str, Mapping[int, pd.DataFrame]]) -> Figure:
             _panel(axes, NETS.get(name, name), named[name])
         for axes in grid[len(named) :]:
             axes.set_axis_off()
-        figure.supxlabel("optimiser step      (loss: thin in training, bold in validation)", fontsize=8.5)
+        grid[0].set_ylabel("loss")
+        figure.supxlabel("optimiser step      (thin: training, bold: validation)", fontsize=8.5)
         return figure
 
 
@@ -319,7 +322,7 @@ def table2(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     _need(scores, ("fold", "set", "dose", *METRICS), "scores of table 2")
     folds = 100 * scores.groupby(["dose", "set", "fold"])[list(METRICS)].mean()
     keys = list(zip(frame["dose"], frame["set"], strict=True))
-    if missing := [key for key in keys if key not in folds.index.droplevel("fold")]:
+    if missing := [key for key in keys if key not in set(zip(scores["dose"], scores["set"], strict=True))]:
         raise InputError(
             f"scores of table 2: expected some of {missing[0][1]} {missing[0][0]}, a row of the table"
         )
@@ -359,8 +362,10 @@ def _bars(axes: Axes, title: str, labels: Any, values: Any, ends: Any, ours: Any
 
 def _paper(axes: Axes, values: Any, label: str) -> list[Line2D]:
     """The paper's number of each row, a hollow mark under the row's bar."""
-    style_ = {"markerfacecolor": "white", "markersize": 4, "linewidth": 0, "clip_on": False}
-    return axes.plot(values, np.arange(len(values)) + 0.36, "D", color=PAPER, label=label, **style_)
+    places = np.arange(len(values)) + 0.36
+    return axes.plot(
+        values, places, "D", color=PAPER, markerfacecolor="white", markersize=4, clip_on=False, label=label
+    )
 
 
 def _legend(figure: Figure, marks: list[Line2D]) -> None:
