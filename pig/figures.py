@@ -248,8 +248,9 @@ def _panel(axes: Axes, title: str, folds: Mapping[int, pd.DataFrame]) -> None:
     ends.sort()
     low, high = np.log(axes.get_ylim())
     places = spread([(np.log(value) - low) / (high - low) for value, _, _ in ends], 0.075)
+    up = max(0.0, 0.04 - places[0])  # clear of the ticks' labels
     for place, (_, label, hue) in zip(places, ends, strict=True):
-        axes.text(1.02, place, label, transform=axes.transAxes, color=hue, va="center", fontsize=7.5)
+        axes.text(1.02, place + up, label, transform=axes.transAxes, color=hue, va="center", fontsize=7.5)
 
 
 def spread(values: Sequence[float], gap: float) -> list[float]:
@@ -290,24 +291,17 @@ def table1(frame: pd.DataFrame) -> Figure:
     with _styled():
         figure = Figure(figsize=(WIDTH, 1.2 + 0.42 * len(rows)), layout="constrained", facecolor="white")
         left, right = figure.subplots(1, 2, sharey=True)
-        _bars(left, "FID, lower is better", rows["method"], rows["fid"], rows["fid"], ours)
         ends = rows["kid_x1000"] + rows["kid_x1000_sd"].fillna(0)
-        _bars(right, "KID × 1000, lower is better", rows["method"], rows["kid_x1000"], ends, ours)
-        places = np.arange(len(rows))
+        marks = [floor["fid"], *rows["paper_fid"].dropna()]
+        _bars(left, "FID, lower is better", rows["method"], rows["fid"], rows["fid"], marks, ours)
+        marks = [floor["kid_x1000"]]
+        _bars(right, "KID × 1000, lower is better", rows["method"], rows["kid_x1000"], ends, marks, ours)
         right.errorbar(
-            rows["kid_x1000"], places, xerr=rows["kid_x1000_sd"], fmt="none", ecolor=INK, elinewidth=1
+            rows["kid_x1000"], np.arange(len(rows)), xerr=rows["kid_x1000_sd"], fmt="none", ecolor=INK
         )
-        for axes, key in ((left, "fid"), (right, "kid_x1000")):
-            axes.set_ylim(top=-0.85)
-            axes.axvline(floor[key], color=INK, linewidth=1, linestyle=(0, (4, 2)))
-            text = f"floor, real slices: {floor[key]:.1f}"
-            axes.annotate(
-                text, (floor[key], -0.82), (5, 0), textcoords="offset points", fontsize=7.5, va="top"
-            )
-        marks = _paper(
-            left, rows["paper_fid"], "the paper's FID (2,048 slices of other, private data: not comparable)"
-        )
-        _legend(figure, marks)
+        _floor(left, floor["fid"])
+        _floor(right, floor["kid_x1000"])
+        _legend(figure, _paper(left, rows["paper_fid"]))
         return figure
 
 
@@ -331,41 +325,61 @@ def table2(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
         for axes, (metric, label) in zip(figure.subplots(1, 4, sharey=True), METRICS.items(), strict=True):
             dots = [folds.loc[key][metric] for key in keys]
             ends = [max(part) for part in dots]
-            _bars(axes, f"{label}, %", frame["training_set"], frame[metric], ends, frame["dose"] > 0)
-            x, y = np.concatenate(dots), np.repeat(np.arange(len(dots)), [len(part) for part in dots])
-            one = axes.plot(x, y, "o", color=INK, markersize=2.8, linewidth=0, label="one fold")
-            marks = _paper(
+            theirs = frame[f"paper_{metric}"]
+            _bars(
                 axes,
-                frame[f"paper_{metric}"],
-                "the paper's row (other, private data, other doses: not comparable)",
+                f"{label}, %",
+                frame["training_set"],
+                frame[metric],
+                ends,
+                theirs.dropna(),
+                frame["dose"] > 0,
             )
-        _legend(figure, [*one, *marks])
+            x, y = np.concatenate(dots), np.repeat(np.arange(len(dots)), [len(part) for part in dots])
+            one = axes.plot(x, y, "o", color=INK, markersize=2.8, label="one fold")
+            paper = _paper(axes, theirs)
+        _legend(figure, [*one, *paper])
         return figure
 
 
-def _bars(axes: Axes, title: str, labels: Any, values: Any, ends: Any, ours: Any) -> None:
-    """Horizontal bars from 0, the first at the top, each with its number right of `ends`."""
+def _bars(axes: Axes, title: str, labels: Any, values: Any, ends: Any, marks: Any, ours: Any) -> None:
+    """Horizontal bars, the first at the top, each with its number right of `ends`; `marks` are in sight too."""
     places = np.arange(len(values))
     axes.set_title(title)
     axes.barh(places, values, height=0.42, color=np.where(ours, OURS, RIVAL))
     for place, value, end in zip(places, values, ends, strict=True):
         axes.annotate(
-            f"{value:.1f}", (max(value, end), place), (5, 0), textcoords="offset points", va="center"
+            f"{value:.1f}", (max(0, value, end), place), (5, 0), textcoords="offset points", va="center"
         )
     axes.set_yticks(places, labels)
     axes.set_ylim(len(values) - 0.4, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.set_xlim(0, 1.28 * max(*values, *ends))
+    low = min(0, *values, *marks)  # a KID can be negative
+    axes.set_xlim(1.1 * low, max(1.28 * max(*values, *ends), 1.1 * max(0, *marks), 1e-9))
 
 
-def _paper(axes: Axes, values: Any, label: str) -> list[Line2D]:
-    """The paper's number of each row, a hollow mark under the row's bar."""
-    places = np.arange(len(values)) + 0.36
-    return axes.plot(
-        values, places, "D", color=PAPER, markerfacecolor="white", markersize=4, clip_on=False, label=label
+def _floor(axes: Axes, value: float) -> None:
+    """A line over all bars, named above them on the side where there is room."""
+    axes.set_ylim(top=-0.85)
+    axes.axvline(value, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+    side, shift = ("left", 5) if value < 0.7 * axes.get_xlim()[1] else ("right", -5)
+    axes.annotate(
+        f"floor, real slices: {value:.1f}",
+        (value, -0.82),
+        (shift, 0),
+        textcoords="offset points",
+        ha=side,
+        va="top",
+        fontsize=7.5,
     )
+
+
+def _paper(axes: Axes, values: Any) -> list[Line2D]:
+    """The paper's number of each row, a hollow mark under the row's bar."""
+    look: dict[str, Any] = {"color": PAPER, "markerfacecolor": "white", "markersize": 4, "clip_on": False}
+    return axes.plot(values, np.arange(len(values)) + 0.36, "D", label=PRIVATE, **look)
 
 
 def _legend(figure: Figure, marks: list[Line2D]) -> None:

@@ -187,7 +187,7 @@ EVERYTHING_OF_PIG = [
 ]  # fmt: skip
 CHANGES = {
     "figures.dpi": (81, ["The steps of Figure 3", "Figure"]),
-    "pairing.ring": (0.07, ["Do mask and image", "Figure"]),
+    "pairing.ring": (0.07, ["Do mask and image"]),
     "segmentation.flip": (0.25, ["Segment", *TAIL]),
     "fidelity.kid_subsets": (3, ["Features", "Distance", *TAIL]),
     "guided.prediction": ("x0", ["Train the guided", *EVERYTHING_OF_PIG]),

@@ -1,0 +1,294 @@
+"""Figures: the same bytes again, outlines where the edges are, what is drawn is what was given."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import rcParams
+from matplotlib.collections import LineCollection
+
+from pig import figures
+from pig.__main__ import main
+from pig.errors import InputError
+from pig.pairs import Pairs, write_archive
+
+CFG = '{"figures": {"progression_steps": 3, "progression_pairs": 2, "sheet_pairs": 4, "dpi": 50}}'
+
+
+def some_pairs(patients=5, views=("CC", "MLO"), slices=3, shape=(12, 10), seed=0):
+    rng = np.random.default_rng(seed)
+    keys = [(f"p{p}", view, str(s)) for p in range(patients) for view in views for s in range(slices)]
+    table = pd.DataFrame(keys, columns=["patient", "view", "slice"]).assign(origin="phantom", seed="0")
+    table["id"] = [f"{seed}-{i}" for i in range(len(keys))]
+    images = rng.integers(0, 256, (len(keys), *shape)).astype(np.uint8)
+    return Pairs(images, rng.random(images.shape) < 0.2, table)
+
+
+def curve(points=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {"step": np.arange(1, points + 1) * 10, "loss": rng.random(points), "validation": rng.random(points)}
+    )
+
+
+FRAMES = (
+    np.array([64, 32, 8]),
+    *np.random.default_rng(0).uniform(-1, 1, (2, 3, 2, 12, 10)).astype(np.float16),
+)
+CURVES = {"guided": {0: curve(seed=1), 1: curve(seed=2)}, "ddpm": {0: curve()}, "guider": {0: curve(seed=3)}}
+TABLE_1 = pd.DataFrame(
+    {
+        "row": ["real", "ddpm", "pig"],
+        "method": ["Real (floor)", "DDPM", "PIG"],
+        "n": 20,
+        "fid": [40.0, 90.0, 70.0],
+        "kid_x1000": [-0.5, 40.0, 30.0],
+        "kid_x1000_sd": [0.5, 4.0, 3.0],
+        "paper_fid": [np.nan, 31.84, 15.88],
+    }
+)
+SCORES = pd.DataFrame(
+    [
+        {
+            "fold": fold,
+            "set": "pig" if dose else "real",
+            "dose": dose,
+            **dict.fromkeys(figures.METRICS, 0.1 * fold + share),
+        }
+        for fold in (0, 1)
+        for dose, share in ((0, 0.4), (2, 0.5))
+    ]
+)
+TABLE_2 = pd.DataFrame(
+    {
+        "training_set": ["Real", "Real + 2 PIG"],
+        "set": ["real", "pig"],
+        "dose": [0, 2],
+        **{key: [45.0, 55.0] for key in figures.METRICS},
+        **{f"paper_{key}": [52.36, np.nan] for key in figures.METRICS},
+    }
+)
+DRAWN = {
+    "data": lambda: figures.data(some_pairs(), 3),
+    "pairs": lambda: figures.pairs(some_pairs(), some_pairs(seed=1), 4),
+    "progression": lambda: figures.progression(*FRAMES),
+    "curves": lambda: figures.curves(CURVES),
+    "table1": lambda: figures.table1(TABLE_1),
+    "table2": lambda: figures.table2(TABLE_2, SCORES),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_equal_input_gives_equal_bytes_whatever_the_settings(name):
+    first = figures.to_png(DRAWN[name](), 40)
+    assert first.startswith(b"\x89PNG")
+    assert b"Software" not in first and b"tEXt" not in first
+    before = rcParams["font.size"], rcParams["lines.linewidth"]
+    rcParams.update({"font.size": 20, "lines.linewidth": 9, "axes.facecolor": "red"})
+    try:
+        assert figures.to_png(DRAWN[name](), 40) == first
+        assert rcParams["font.size"] == 20  # and nothing is left behind
+    finally:
+        rcParams.update({"font.size": before[0], "lines.linewidth": before[1], "axes.facecolor": "white"})
+
+
+def test_outline_is_every_edge_between_lesion_and_background():
+    mask = np.random.default_rng(0).random((6, 5)) < 0.5
+    around = np.pad(mask, 1)
+    expected = set()
+    for i in range(6):
+        for j in range(5):
+            if mask[i, j]:
+                sides = {
+                    (0, 1): ((j + 0.5, i - 0.5), (j + 0.5, i + 0.5)),
+                    (1, 0): ((j - 0.5, i + 0.5), (j + 0.5, i + 0.5)),
+                }
+                sides |= {
+                    (0, -1): ((j - 0.5, i - 0.5), (j - 0.5, i + 0.5)),
+                    (-1, 0): ((j - 0.5, i - 0.5), (j + 0.5, i - 0.5)),
+                }
+                expected |= {ends for (a, b), ends in sides.items() if not around[i + 1 + a, j + 1 + b]}
+    found = [tuple(map(tuple, segment)) for segment in figures.outline(mask)]
+    assert len(found) == len(set(found))
+    assert set(found) == expected
+
+
+def test_outline_of_nothing_is_nothing():
+    assert figures.outline(np.zeros((3, 4), bool)).shape == (0, 2, 2)
+
+
+def pictures(figure):
+    """The arrays that a figure shows, in order."""
+    return [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+
+
+def test_pairs_shows_each_slice_plain_and_outlined_on_one_grey_scale():
+    real, generated = some_pairs(), some_pairs(seed=1)
+    figure = figures.pairs(real, generated, 4)
+    shown = pictures(figure)
+    rows = figures._every(len(real), 4)
+    for row, expected in enumerate(
+        [real.images[rows], real.images[rows], generated.images[:4], generated.images[:4]]
+    ):
+        np.testing.assert_array_equal(shown[4 * row : 4 * row + 4], expected)
+    for i, axes in enumerate(figure.axes):
+        assert axes.images[0].get_clim() == (0, 255)
+        outlined = [c for c in axes.collections if isinstance(c, LineCollection)]
+        assert len(outlined) == (i // 4) % 2
+    last = figure.axes[-1].collections[0].get_segments()
+    np.testing.assert_array_equal(last, figures.outline(generated.masks[3]))
+
+
+def test_pairs_refuses_two_sizes():
+    with pytest.raises(InputError, match=r"\(12, 10\) and \(8, 8\)"):
+        figures.pairs(some_pairs(), some_pairs(shape=(8, 8)), 4)
+
+
+def test_progression_shows_mask_above_slice_at_each_time():
+    times, x, y = FRAMES
+    figure = figures.progression(times, x, y)
+    shown = pictures(figure)
+    assert len(shown) == 2 * x.shape[0] * x.shape[1]
+    np.testing.assert_allclose(shown[1], (x[1, 0].astype(float) + 1) * 127.5, rtol=1e-5)
+    np.testing.assert_allclose(shown[-1], (y[2, 1].astype(float) + 1) * 127.5, rtol=1e-5)
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["$t$ = 64", "$t$ = 32", "$t$ = 8"]
+
+
+def test_progression_refuses_frames_that_do_not_fit():
+    times, x, y = FRAMES
+    with pytest.raises(InputError, match="expected t"):
+        figures.progression(times[:2], x, y)
+
+
+def test_data_shows_the_middle_slice_of_each_patient_and_view():
+    source = some_pairs(patients=2)
+    shown = pictures(figures.data(source, 2))
+    np.testing.assert_array_equal(shown, source.images[[1, 7, 4, 10]])  # CC of p0, p1; MLO of p0, p1
+
+
+def test_data_leaves_a_missing_view_blank_and_needs_no_views():
+    source = some_pairs(patients=2)
+    source = source.select(((source.table["view"] == "CC") | (source.table["patient"] == "p0")).to_numpy())
+    assert (pictures(figures.data(source, 2))[3] == 255).all()
+    assert len(figures.data(some_pairs(patients=9, views=("",)), 3).axes) == 9
+
+
+@pytest.mark.parametrize(("n", "wanted"), [(1, 4), (4, 4), (5, 4), (100, 8), (7, 1)])
+def test_every_is_evenly_spaced(n, wanted):
+    rows = figures._every(n, wanted)
+    assert len(rows) == min(n, wanted) and rows[0] == 0
+    if wanted > 1:
+        assert rows[-1] == n - 1
+        steps = np.diff(rows)
+        assert len(steps) == 0 or steps.max() - steps.min() <= 1
+
+
+def test_curves_draws_both_losses_of_every_fold():
+    figure = figures.curves(CURVES)
+    panels = [axes for axes in figure.axes if axes.lines]
+    assert [axes.get_title(loc="left") for axes in panels] == list(figures.NETS.values())
+    guided = panels[1]
+    for fold in (0, 1):
+        for line, column in zip(guided.lines[2 * fold : 2 * fold + 2], ("loss", "validation"), strict=True):
+            np.testing.assert_array_equal(line.get_ydata(), CURVES["guided"][fold][column])
+    assert {text.get_text() for text in guided.texts} == {"fold 0", "fold 1"}
+
+
+def test_curves_of_a_training_without_validation():
+    blank = curve().assign(validation=np.nan)
+    assert figures.to_png(figures.curves({"guider": {0: blank}}), 40)
+    with pytest.raises(InputError, match=r"Guider: mask, fold 0.*missing loss"):
+        figures.curves({"guider": {0: blank.drop(columns="loss")}})
+
+
+@pytest.mark.parametrize(
+    "values", [[], [0.5], [0.1, 0.5], [0.1, 0.1], [0.1, 0.12, 0.14, 0.9], [0.0, 0.05, 0.2, 0.21, 0.22]]
+)
+def test_labels_are_spread_no_further_than_needed(values):
+    places = figures.spread(values, 0.1)
+    assert len(places) == len(values)
+    assert (np.diff(places) >= 0.1 - 1e-9).all()
+    assert np.sum(places) == pytest.approx(np.sum(values))  # no drift
+    if (np.diff(values) >= 0.1).all():
+        assert places == pytest.approx(values)
+
+
+def test_table1_bars_floor_and_marks():
+    figure = figures.table1(TABLE_1)
+    fid, kid = figure.axes
+    assert [bar.get_width() for bar in fid.patches] == [90, 70]
+    assert [bar.get_width() for bar in kid.patches] == [40, 30]
+    floor, marks = fid.lines
+    assert set(floor.get_xdata()) == {40}
+    assert list(marks.get_xdata()) == [31.84, 15.88]
+    assert kid.get_xlim()[0] < -0.5  # the floor's KID is in sight
+    assert "not comparable" in figure.legends[0].get_texts()[0].get_text()
+
+
+def test_table1_needs_its_floor():
+    with pytest.raises(InputError, match="the floor"):
+        figures.table1(TABLE_1.iloc[1:])
+
+
+def test_table2_bars_and_dots():
+    figure = figures.table2(TABLE_2, SCORES)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "Dice, %",
+        "IoU, %",
+        "Precision, %",
+        "Recall, %",
+    ]
+    dots = figure.axes[0].lines[0]
+    assert list(dots.get_xdata()) == pytest.approx([40, 50, 50, 60])
+    assert list(dots.get_ydata()) == [0, 0, 1, 1]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [45, 55]
+
+
+def test_table2_refuses_scores_of_another_table():
+    with pytest.raises(InputError, match="pig 2"):
+        figures.table2(TABLE_2, SCORES[SCORES["dose"] == 0])
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Files for every figure: option -> paths."""
+    for seed, name in enumerate(("real", "pig")):
+        with (tmp_path / f"{name}.zip").open("wb") as file:
+            write_archive(file, some_pairs(seed=seed))
+    np.savez(tmp_path / "frames.npz", **dict(zip("txy", FRAMES, strict=True)))
+    for net, folds in CURVES.items():
+        for fold, frame in folds.items():
+            (tmp_path / f"fold{fold}").mkdir(exist_ok=True)
+            frame.to_csv(tmp_path / f"fold{fold}" / f"{net}.csv", index=False)
+    for name, frame in (("table1", TABLE_1), ("table2", TABLE_2), ("scores", SCORES)):
+        frame.to_csv(tmp_path / f"{name}.csv", index=False)
+    return {
+        "data": ["--pairs", "real.zip"],
+        "pairs": ["--pairs", "real.zip", "--generated", "pig.zip"],
+        "progression": ["--frames", "frames.npz"],
+        "curves": ["--curves", "fold0/guider.csv", "fold0/guided.csv", "fold1/guided.csv", "fold0/ddpm.csv"],
+        "table1": ["--table", "table1.csv"],
+        "table2": ["--table", "table2.csv", "--scores", "scores.csv"],
+    }
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_verb_draws_what_the_function_draws(name, inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["figures", name, *inputs[name], "--out", "figures/out.png", "--cfg", CFG]) == 0
+    expected = {"data": lambda: figures.data(some_pairs(), 4)}.get(name, DRAWN[name])
+    assert (tmp_path / "figures" / "out.png").read_bytes() == figures.to_png(expected(), 50)
+
+
+def test_verb_names_what_is_missing_or_broken(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.npz").write_bytes(b"nothing")
+    for arguments, named in (
+        (["table2", "--table", "t.csv"], "expected --table --scores"),
+        (["curves", "--curves", "guider.csv"], "guider.csv: expected a curve in a folder fold{K}"),
+        (["progression", "--frames", "x.npz"], "x.npz: expected the frames t, x and y"),
+        (["table1", "--table", "none.csv"], "none.csv"),
+    ):
+        assert main(["figures", *arguments, "--out", "out.png", "--cfg", CFG]) == 2
+        shown = capsys.readouterr().err
+        assert named in shown and shown.count("\n") == 1
+    assert not (tmp_path / "out.png").exists()
