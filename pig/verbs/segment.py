@@ -53,9 +53,8 @@ def run(args: Namespace) -> None:
         name = generated.table["origin"].iloc[0]
         train = concatenate([train, generated.select(range(args.dose))])
 
-    torch.manual_seed(
-        seed_of(chosen.seed, args.fold)
-    )  # the same first weights for every training set of a fold
+    # The same first weights for every training set of a fold.
+    torch.manual_seed(seed_of(chosen.seed, args.fold))
     model = segmentation.build(chosen.encoder, chosen.depth, chosen.decoder_channels, pairs.images.shape[1:])
     model.to(device)
     data = segmentation.examples(train, device)
