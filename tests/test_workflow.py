@@ -63,11 +63,11 @@ def stamps(clone):
 
 
 def planned(clone, *flags):
-    """What Snakemake would run now: the message of each job."""
+    """What Snakemake would run now: the message of each job but the last, which runs nothing."""
     shown = run("snakemake", "--dry-run", *flags, cwd=clone)
     jobs = set(re.findall(r"^Job \d+: (.*)$", shown, flags=re.MULTILINE))
     assert bool(jobs) != (NOTHING in shown)
-    return jobs
+    return {job for job in jobs if not job.startswith("All tables, figures")}
 
 
 @pytest.fixture(scope="session")
@@ -226,8 +226,7 @@ def test_a_changed_comment_reruns_nothing(pulled):
 def test_a_changed_function_reruns_just_what_runs_it(pulled):
     edit(pulled[0] / "pig/overlap.py", "\n\n\ndef ", "\n\nMARK = 1\n\n\ndef ")
     try:
-        assert {job.split()[0] for job in planned(pulled[0])} <= {"Segment", "Table", "Figure"}
-        assert len(planned(pulled[0])) >= 8
+        assert {job.split()[0] for job in planned(pulled[0])} == {"Segment", "Table", "Figure:"}
     finally:
         edit(pulled[0] / "pig/overlap.py", "\n\nMARK = 1\n\n\ndef ", "\n\n\ndef ")
 
@@ -252,7 +251,7 @@ def test_dvc_runs_a_change_and_shows_what_it_did(pulled):
     assert list(metrics) == ["reports/table1.json"]
     assert "reports/table2.json" in run("dvc", "metrics", "show", "--json", cwd=clone)
     for command in (["show"], ["diff", "HEAD"]):
-        run("dvc", "plots", *command, cwd=clone)
+        assert "WARNING" not in run("dvc", "plots", *command, cwd=clone)
         page = (clone / "dvc_plots/index.html").read_text(encoding="utf-8")
         assert "Table 1" in page
         assert "Table 2" in page
@@ -313,25 +312,28 @@ def test_a_killed_training_goes_on_where_it_was(study, tmp_path):
         to_json(load(study / "params.yaml"), "network", "process", "training", "folds", "guider")
     )
     settings["training"] |= {"steps": 150, "checkpoint_every": 10, "validate_every": 10}
-    pairs, split = study / "runs/smoke/pairs.zip", study / "runs/smoke/split.csv"
 
     def train(name):
-        return [
-            str(BIN / "pig"), "train", "guider", "--cfg", json.dumps(settings), "--pairs", str(pairs),
-            "--split", str(split), "--fold", "0", "--out", f"{name}.safetensors", "--curve", f"{name}.csv",
-            "--state", f"{name}.pt",
-        ]  # fmt: skip
+        flags = {
+            "--cfg": json.dumps(settings),
+            "--pairs": "runs/smoke/pairs.zip",
+            "--split": "runs/smoke/split.csv",
+        }
+        ends = {"--out": "safetensors", "--curve": "csv", "--state": "pt"}
+        files = {flag: str(tmp_path / f"{name}.{end}") for flag, end in ends.items()}
+        more = [text for pair in (flags | files).items() for text in pair]
+        return [sys.executable, "-m", "pig", "train", "guider", "--fold", "0", *more]
 
     with (tmp_path / "log").open("w") as log:
-        job = subprocess.Popen(train("killed"), cwd=tmp_path, stderr=log, stdout=log)
+        job = subprocess.Popen(train("killed"), cwd=study, stderr=log, stdout=log)
         while not (tmp_path / "killed.pt").exists():
             assert job.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.002)
         job.send_signal(signal.SIGKILL)
         assert job.wait() == -signal.SIGKILL
     assert not (tmp_path / "killed.safetensors").exists()
-    assert re.search(r"resumed at step \d+0 of 150", run(*train("killed"), cwd=tmp_path))
-    run(*train("whole"), cwd=tmp_path)
+    assert re.search(r"resumed at step \d+0 of 150", run(*train("killed"), cwd=study))
+    run(*train("whole"), cwd=study)
     for end in ("safetensors", "csv"):
         assert (tmp_path / f"killed.{end}").read_bytes() == (tmp_path / f"whole.{end}").read_bytes()
     assert not (tmp_path / "killed.pt").exists()
