@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from pig.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
 
 Grey: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -107,14 +110,12 @@ def _size(shape: tuple[int, ...]) -> str:
 # --- the networks' scale ---
 
 
-def scale(images: Grey) -> NDArray[np.float32]:
-    """Grey 0..255 -> [-1, 1], linearly (paper)."""
-    return images.astype(np.float32) / np.float32(127.5) - np.float32(1)
+Levels = TypeVar("Levels", NDArray[Any], "torch.Tensor")
 
 
-def scale_masks(masks: Mask) -> NDArray[np.float32]:
-    """Lesion -> 1, elsewhere -> -1."""
-    return np.where(masks, np.float32(1), np.float32(-1))
+def scale(images: Levels) -> Levels:
+    """Grey 0..255, an array or a tensor -> [-1, 1], linearly (paper)."""
+    return images / 127.5 - 1
 
 
 def grey(values: ArrayLike) -> Grey:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from pig.errors import InputError
 from pig.overlap import overlap
-from pig.pairs import Pairs
+from pig.pairs import Pairs, scale
 from pig.training import Loss
 
 
@@ -66,11 +66,6 @@ def build(encoder: str, depth: int, decoder_channels: Sequence[int], shape: tupl
         classes=1,
     )
     return model.to(memory_format=torch.channels_last)  # 1.6 times faster on a CPU, and made for GPUs
-
-
-def scale(images: Tensor) -> Tensor:
-    """uint8 0..255 -> float32 -1..1."""
-    return images.float() / 127.5 - 1
 
 
 def bce_dice(logits: Tensor, masks: Tensor) -> Tensor:

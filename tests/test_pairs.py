@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from pig.errors import InputError
@@ -19,7 +20,6 @@ from pig.pairs import (
     read_archive,
     rows,
     scale,
-    scale_masks,
     split,
     write_archive,
 )
@@ -219,12 +219,14 @@ def test_pairs_that_do_not_fit_together_are_refused():
 # --- scale ---
 
 
-def test_scale_is_the_nearest_float_to_the_exact_line_and_grey_its_inverse():
+def test_scale_is_the_exact_line_for_arrays_and_tensors_and_grey_its_inverse():
     levels = np.arange(256, dtype=np.uint8)
     scaled = scale(levels)
     exact = [float(Fraction(2 * i, 255) - 1) for i in range(256)]
-    np.testing.assert_allclose(scaled, exact, atol=1.2e-7)
-    assert (scaled.dtype, scaled[0], scaled[255]) == (np.float32, -1, 1)
+    np.testing.assert_allclose(scaled, exact, rtol=1e-12, atol=1e-15)
+    of_a_tensor = scale(torch.from_numpy(levels))
+    assert of_a_tensor.dtype == torch.float32
+    np.testing.assert_allclose(of_a_tensor.numpy(), exact, atol=1.2e-7)
     np.testing.assert_array_equal(grey(scaled), levels)
 
 
@@ -233,12 +235,6 @@ def test_grey_clips_and_rounds():
     assert grey(np.zeros((2, 3), np.float16)).shape == (2, 3)
     with pytest.raises(InputError, match="NaN"):
         grey([0.0, np.nan])
-
-
-def test_scaled_masks_are_plus_and_minus_one():
-    scaled = scale_masks(np.array([[True, False]]))
-    assert scaled.dtype == np.float32
-    assert scaled.tolist() == [[1, -1]]
 
 
 # --- folds ---

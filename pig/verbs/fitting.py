@@ -14,6 +14,7 @@ from pig.progress import track
 if TYPE_CHECKING:
     import torch
 
+    from pig.params import Segmentation, Training
     from pig.training import Loss, Recipe, Weights
 
 
@@ -21,6 +22,20 @@ def add_fit(parser: ArgumentParser) -> None:
     """Add --curve and --state, the files that every training writes besides its result."""
     parser.add_argument("--curve", metavar="CSV", required=True, help="loss curve to write")
     parser.add_argument("--state", metavar="FILE", help="resume from and save to FILE; removed when done")
+
+
+def recipe(section: "Training | Segmentation", rows: int) -> "Recipe":
+    """How to train, from a section of params.yaml; epochs of `rows` rows become steps."""
+    from dataclasses import fields
+
+    from pig.params import Training
+    from pig.training import Recipe
+
+    an_epoch = -(-rows // section.batch)
+    given = section.model_dump(include={field.name for field in fields(Recipe)})
+    if isinstance(section, Training) and section.epochs is not None:
+        given["steps"] = section.epochs * an_epoch
+    return Recipe(**given, plateau_every=an_epoch)
 
 
 def run_fit(

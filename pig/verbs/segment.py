@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from pig.errors import InputError
 from pig.files import atomic
 from pig.verbs.common import add_compute, add_settings, compute, settings
-from pig.verbs.fitting import add_fit, digest_of, drop_state, run_fit
+from pig.verbs.fitting import add_fit, digest_of, drop_state, recipe, run_fit
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def run(args: Namespace) -> None:
 
     from pig import segmentation
     from pig.pairs import concatenate, digest, read_archive, rows
-    from pig.training import Recipe, seed_of
+    from pig.training import seed_of
 
     pairs = read_archive(args.pairs)
     split = pd.read_csv(args.split, dtype=str)
@@ -63,18 +63,7 @@ def run(args: Namespace) -> None:
         model,
         segmentation.training_loss(data, chosen.flip),
         len(data),
-        Recipe(
-            steps=chosen.steps,
-            batch=chosen.batch,
-            learning_rate=chosen.learning_rate,
-            warmup=chosen.warmup,
-            schedule=chosen.schedule,
-            clip_norm=chosen.clip_norm,
-            precision=chosen.precision,
-            keep=chosen.keep,
-            validate_every=chosen.validate_every,
-            seed=chosen.seed,
-        ),
+        recipe(chosen, len(data)),
         segmentation.validation_loss(segmentation.examples(held_out, device), chosen.batch),
         label=f"segment {name} {args.dose or 0} fold {args.fold}",
         checkpoint_every=chosen.checkpoint_every,

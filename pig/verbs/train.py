@@ -9,10 +9,9 @@ weights are bit-identical (on a CPU) to those of an uninterrupted run.
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from pig import params
 from pig.errors import InputError
 from pig.verbs.common import add_compute, add_settings, compute, settings
-from pig.verbs.fitting import add_fit, digest_of, drop_state, run_fit
+from pig.verbs.fitting import add_fit, digest_of, drop_state, recipe, run_fit
 from pig.verbs.networks import read_net
 
 if TYPE_CHECKING:
@@ -106,35 +105,13 @@ def provenance(verb: str) -> dict[str, str]:
     return {"version": __version__, "code": code_hash(f"verbs.{verb}"), "revision": found or "unknown"}
 
 
-def recipe(training: params.Training, rows: int) -> Any:
-    """The section `training` as a Recipe; epochs become steps."""
-    from pig.training import Recipe
-
-    an_epoch = -(-rows // training.batch)
-    return Recipe(
-        steps=training.steps or (training.epochs or 0) * an_epoch,
-        batch=training.batch,
-        learning_rate=training.learning_rate,
-        warmup=training.warmup,
-        schedule=training.schedule,
-        plateau_every=an_epoch,
-        plateau_factor=training.plateau_factor,
-        plateau_patience=training.plateau_patience,
-        ema=training.ema,
-        clip_norm=training.clip_norm,
-        precision=training.precision,
-        keep=training.keep,
-        validate_every=training.validate_every,
-        seed=training.seed,
-    )
-
-
 def losses(net: str, frozen: Any, chosen: Any, train: Any, held_out: Any, device: "torch.device") -> Any:
     """(training loss, validation loss) of `net` for fit(); the validation's draws are always the same."""
     import torch
 
     from pig.diffusion import draw
     from pig.methods import NETS, schedule
+    from pig.pairs import scale
     from pig.training import seed_of
 
     alphabar = schedule(chosen.process).to(device)
@@ -148,7 +125,7 @@ def losses(net: str, frozen: Any, chosen: Any, train: Any, held_out: Any, device
     data, validation = tensors(train), tensors(held_out)
 
     def error(model: "nn.Module", masks: "Tensor", images: "Tensor", generator: "Generator") -> "Tensor":
-        x0, y0 = masks.float() * 2 - 1, images.float() / 127.5 - 1
+        x0, y0 = masks.float() * 2 - 1, scale(images)
         draws = draw(x0, alphabar, generator, training.antithetic)
         return NETS[net].loss(model, frozen, x0, y0, alphabar, draws, chosen)
 
