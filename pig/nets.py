@@ -8,6 +8,7 @@ The U-Net is that of Ho et al., "Denoising Diffusion Probabilistic Models" (2020
 import math
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ class UNet(nn.Module):
     blocks       residual blocks a level on the way down; one more on the way up
     dropout      inside the residual blocks
     stem         stem x stem pixels are folded into channels first, unfolded last: stem^2 times less work
+    groups       of the group normalisation (as many of them as divide a layer's channels)
 
     H and W must be divisible by stem * 2^(levels - 1), else InputError. The defaults are the authors' network
     (7,125,409 parameters). Attention sits at the last level and in the middle, whatever the image size.
@@ -38,43 +40,43 @@ class UNet(nn.Module):
         blocks: int = 2,
         dropout: float = 0.0,
         stem: int = 1,
+        groups: int = 32,
     ) -> None:
         super().__init__()
         if width < 4 or width % 2:
             raise InputError(f"network.width: {width}; expected an even number of at least 4")
-        if not multipliers or min(*multipliers, blocks, stem) < 1:
+        if not multipliers or min(*multipliers, blocks, stem, groups) < 1:
             raise InputError(
-                f"network.multipliers, blocks, stem: {[*multipliers]}, {blocks}, {stem}; expected 1 or more"
+                "network.multipliers, blocks, stem, groups: "
+                f"{[*multipliers]}, {blocks}, {stem}, {groups}; expected 1 or more"
             )
         last = len(multipliers) - 1
         self.stem = stem
         self.divisor = stem * 2**last
-        features = 4 * width
+        inside = Inside(4 * width, dropout, groups)
 
-        self.temb = TimeEmbedding(width, features)
+        self.temb = TimeEmbedding(width, inside.features)
         self.conv_in = nn.Conv2d(in_channels * stem**2, width, 3, padding=1)
 
         channels, skips = width, [width]  # skips: channels of what the encoder keeps for the decoder
         self.down = nn.ModuleList()
         for level, multiplier in enumerate(multipliers):
             wide = multiplier * width
-            self.down.append(Down([channels, *[wide] * blocks], features, dropout, attend=level == last))
+            self.down.append(Down([channels, *[wide] * blocks], inside, attend=level == last))
             skips += [wide] * (blocks + (level != last))
             channels = wide
 
-        self.mid = Middle(channels, features, dropout)
+        self.mid = Middle(channels, inside)
 
         up = []
         for level, multiplier in reversed(list(enumerate(multipliers))):
             wide = multiplier * width
             taken = [skips.pop() for _ in range(blocks + 1)]
-            up.append(
-                Up([channels, *[wide] * (blocks + 1)], taken, features, dropout, level == last, level == 0)
-            )
+            up.append(Up([channels, *[wide] * (blocks + 1)], taken, inside, level == last, top=level == 0))
             channels = wide
         self.up = nn.ModuleList(reversed(up))  # up.{level} counts like down.{level}
 
-        self.norm_out = group_norm(channels)
+        self.norm_out = group_norm(channels, groups)
         self.conv_out = nn.Conv2d(channels, out_channels * stem**2, 3, padding=1)
 
     def forward(self, z: Tensor, t: Tensor) -> Tensor:
@@ -93,6 +95,14 @@ class UNet(nn.Module):
             h = up(h, temb, skips)
 
         return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), self.stem)
+
+
+class Inside(NamedTuple):
+    """What all blocks of a network share."""
+
+    features: int  # of the time embedding
+    dropout: float
+    groups: int
 
 
 class TimeEmbedding(nn.Module):
@@ -122,11 +132,11 @@ class Down(nn.Module):
     at the level with attention, which is the last.
     """
 
-    def __init__(self, channels: Sequence[int], features: int, dropout: float, attend: bool) -> None:
+    def __init__(self, channels: Sequence[int], inside: Inside, attend: bool) -> None:
         super().__init__()
         steps = list(pairwise(channels))
-        self.block = nn.ModuleList(ResidualBlock(c, d, features, dropout) for c, d in steps)
-        self.attn = nn.ModuleList(Attention(d) for _, d in steps if attend)
+        self.block = nn.ModuleList(ResidualBlock(c, d, inside) for c, d in steps)
+        self.attn = nn.ModuleList(Attention(d, inside.groups) for _, d in steps if attend)
         self.downsample = None if attend else Downsample(channels[-1])
 
     def forward(self, h: Tensor, temb: Tensor) -> list[Tensor]:
@@ -151,17 +161,16 @@ class Up(nn.Module):
         self,
         channels: Sequence[int],
         taken: Sequence[int],
-        features: int,
-        dropout: float,
+        inside: Inside,
         attend: bool,
         top: bool,
     ) -> None:
         super().__init__()
         steps = list(pairwise(channels))
         self.block = nn.ModuleList(
-            ResidualBlock(c + skip, d, features, dropout) for (c, d), skip in zip(steps, taken, strict=True)
+            ResidualBlock(c + skip, d, inside) for (c, d), skip in zip(steps, taken, strict=True)
         )
-        self.attn = nn.ModuleList(Attention(d) for _, d in steps if attend)
+        self.attn = nn.ModuleList(Attention(d, inside.groups) for _, d in steps if attend)
         self.upsample = None if top else Upsample(channels[-1])
 
     def forward(self, h: Tensor, temb: Tensor, skips: list[Tensor]) -> Tensor:
@@ -175,11 +184,11 @@ class Up(nn.Module):
 class Middle(nn.Module):
     """Residual block, attention, residual block, at the lowest resolution."""
 
-    def __init__(self, channels: int, features: int, dropout: float) -> None:
+    def __init__(self, channels: int, inside: Inside) -> None:
         super().__init__()
-        self.block_1 = ResidualBlock(channels, channels, features, dropout)
-        self.attn_1 = Attention(channels)
-        self.block_2 = ResidualBlock(channels, channels, features, dropout)
+        self.block_1 = ResidualBlock(channels, channels, inside)
+        self.attn_1 = Attention(channels, inside.groups)
+        self.block_2 = ResidualBlock(channels, channels, inside)
 
     def forward(self, h: Tensor, temb: Tensor) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(h, temb)), temb)
@@ -188,13 +197,13 @@ class Middle(nn.Module):
 class ResidualBlock(nn.Module):
     """h (B, in, H, W), temb (B, features) -> (B, out, H, W)."""
 
-    def __init__(self, in_channels: int, out_channels: int, features: int, dropout: float) -> None:
+    def __init__(self, in_channels: int, out_channels: int, inside: Inside) -> None:
         super().__init__()
-        self.dropout = dropout
-        self.norm1 = group_norm(in_channels)
+        self.dropout = inside.dropout
+        self.norm1 = group_norm(in_channels, inside.groups)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.temb_proj = nn.Linear(features, out_channels)
-        self.norm2 = group_norm(out_channels)
+        self.temb_proj = nn.Linear(inside.features, out_channels)
+        self.norm2 = group_norm(out_channels, inside.groups)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
@@ -208,9 +217,9 @@ class ResidualBlock(nn.Module):
 class Attention(nn.Module):
     """Every pixel attends to every pixel, one head, scale C^-0.5, plus the input; same shape (B, C, H, W)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
-        self.norm = group_norm(channels)
+        self.norm = group_norm(channels, groups)
         self.q = nn.Conv2d(channels, channels, 1)
         self.k = nn.Conv2d(channels, channels, 1)
         self.v = nn.Conv2d(channels, channels, 1)
@@ -245,9 +254,9 @@ class Upsample(nn.Module):
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm of 32 groups, the authors', or of as many as divide both 32 and a narrower net's channels."""
-    return nn.GroupNorm(math.gcd(32, channels), channels, eps=1e-6)
+def group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    """GroupNorm of `groups` groups, or of as many of them as divide the channels."""
+    return nn.GroupNorm(math.gcd(groups, channels), channels, eps=1e-6)
 
 
 def tokens(x: Tensor) -> Tensor:

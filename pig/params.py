@@ -51,6 +51,7 @@ class Network(Section):
     blocks: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
     stem: Count
+    groups: Count
 
 
 class Process(Section):

@@ -30,6 +30,7 @@ OFFICIAL_NETWORK = {
     "blocks": 2,
     "dropout": 0.0,
     "stem": 1,
+    "groups": 32,
 }
 OFFICIAL_SIZE = [512, 512]  # pixels
 OFFICIAL_PROCESS = {"T": 1024, "schedule": "linear", "beta_1": 1e-4, "beta_T": 0.02}

@@ -32,7 +32,7 @@ def inputs(height, width, batch=2, channels=2):
 # The reference: a function a sentence of the network's description, without the modules of pig.nets.
 
 
-def reference(state, z, t, width=32, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, stem=1):
+def reference(state, z, t, width=32, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, stem=1, groups=32):
     def conv(name, x, **how):
         return F.conv2d(x, state[f"{name}.weight"], state[f"{name}.bias"], **how)
 
@@ -43,8 +43,8 @@ def reference(state, z, t, width=32, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, s
         return x / (1 + torch.exp(-x))
 
     def norm(name, x):
-        groups = max(g for g in range(1, 33) if 32 % g == 0 and x.shape[1] % g == 0)
-        parts = x.reshape(len(x), groups, -1)
+        fit = max(g for g in range(1, groups + 1) if groups % g == 0 and x.shape[1] % g == 0)
+        parts = x.reshape(len(x), fit, -1)
         mean, variance = parts.mean(2, keepdim=True), parts.var(2, keepdim=True, unbiased=False)
         parts = (parts - mean) / torch.sqrt(variance + 1e-6)
         scale, shift = state[f"{name}.weight"], state[f"{name}.bias"]
@@ -111,6 +111,7 @@ def reference(state, z, t, width=32, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, s
         (SMALL, 16, 24),
         ({**SMALL, "blocks": 1, "stem": 2}, 24, 16),
         ({"width": 12, "multipliers": (2,), "blocks": 3, "stem": 3}, 9, 6),
+        ({**SMALL, "groups": 2}, 16, 16),
     ],
 )
 def test_agrees_with_the_description_of_the_authors_network(settings, height, width):
@@ -218,7 +219,7 @@ def test_a_size_that_does_not_divide_is_named_with_its_divisor(height, width):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"width": 7}, {"width": 2}, {"multipliers": ()}, {"blocks": 0}, {"stem": 0}]
+    "wrong", [{"width": 7}, {"width": 2}, {"multipliers": ()}, {"blocks": 0}, {"stem": 0}, {"groups": 0}]
 )
 def test_settings_that_make_no_network_are_refused(wrong):
     with pytest.raises(InputError, match=f"network.*{next(iter(wrong))}"):
