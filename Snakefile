@@ -28,8 +28,7 @@ rule all:
         expand("<reports>/figures/{figure}.png", figure=FIGURES),
         # Git keeps the reports, and without the rest a fresh clone would look finished.
         [f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],
-        expand("<run>/fold{fold}/pig.zip", fold=FOLDS),
-        expand("<run>/fold0/{method}.zip", method=METHODS),
+        [f"<run>/fold{fold}/{name}.zip" for name in SAMPLED for fold in SAMPLED[name]],
         SCORES,
         expand("<run>/fidelity/{set}.json", set=SCORED),
     message:

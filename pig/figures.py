@@ -34,6 +34,7 @@ HUES = (
     "#8C6D00",
     "#56B4E9",
 )  # after Okabe and Ito, safe for all eyes
+RIVALS = (*HUES[1:], GREY)
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
     "font.size": 8.5,
@@ -51,7 +52,16 @@ STYLE = {
     "ytick.labelcolor": INK,
     "lines.solid_capstyle": "round",
 }
-NETS = {"guider": "Guider: mask", "guided": "Guided model: slice", "ddpm": "DDPM: slice alone"}
+NETS = {
+    "guider": "Guider: mask",
+    "guided": "Guided model: slice",
+    "ddpm": "DDPM: slice alone",
+    "segguided": "SegGuidedDif: slice",
+    "controlnet": "ControlNet: slice",
+    "autoencoder": "LDM's autoencoder",
+    "ldm": "LDM: latents",
+    "joint": "Joint: mask and slice",
+}
 PRIVATE = "the paper's number, on other, private data: not comparable"
 METRICS = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
 Bytes: TypeAlias = NDArray[np.uint8]
@@ -146,17 +156,20 @@ def progression(t: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> Figur
         return figure
 
 
-def pairs(real: Pairs, generated: Pairs, columns: int) -> Figure:
-    """Real pairs above generated ones, each slice plain and with its lesion's outline.
+def pairs(real: Pairs, generated: Mapping[str, Pairs], columns: int) -> Figure:
+    """Real pairs above the generated ones of each method, each slice plain and with its lesion's outline.
 
     The real ones are evenly spaced over the data set, the generated ones the first: none is picked by hand.
+
+    Args:
+        generated: label of a method -> its pairs.
     """
-    if real.images.shape[1:] != generated.images.shape[1:]:
-        sizes = f"{real.images.shape[1:]} and {generated.images.shape[1:]}"
-        raise InputError(f"figure pairs: expected images of one size; found {sizes}")
-    shown = [_every(len(real), columns), np.arange(min(columns, len(generated)))]
     rows: list[Row] = []
-    for label, source, chosen in zip(("Real", "Generated"), (real, generated), shown, strict=True):
+    for label, source in [("Real", real), *generated.items()]:
+        if source.images.shape[1:] != real.images.shape[1:]:
+            sizes = f"{real.images.shape[1:]} and {source.images.shape[1:]}"
+            raise InputError(f"figure pairs: expected images of one size; found {sizes}")
+        chosen = _every(len(real), columns) if source is real else np.arange(min(columns, len(source)))
         part = source.select(chosen)
         rows.append((label, 0.16 if rows else EDGE, part.images, None))
         rows.append(("with lesion", GAP, part.images, part.masks))
@@ -308,12 +321,17 @@ def table1(frame: pd.DataFrame) -> Figure:
 def table2(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """Table 2 as bars: four overlap scores of each training set, folds as dots, the paper's as marks.
 
+    Of the rows that the paper does not have, those of the middle dose are shown; `doses` shows all.
+
     Args:
         frame: the csv of `pig tables 2`.
         scores: the rows of `pig segment` that it was made from.
     """
     _need(frame, ("training_set", "set", "dose", *METRICS, *(f"paper_{key}" for key in METRICS)), "table 2")
     _need(scores, ("fold", "set", "dose", *METRICS), "scores of table 2")
+    doses = sorted(set(frame["dose"]) - {0})
+    middle = doses[len(doses) // 2] if doses else 0
+    frame = frame[frame["dose"].isin([0, middle]) | frame["paper_dice"].notna()]
     folds = 100 * scores.groupby(["dose", "set", "fold"])[list(METRICS)].mean()
     keys = list(zip(frame["dose"], frame["set"], strict=True))
     if missing := [key for key in keys if key not in set(zip(scores["dose"], scores["set"], strict=True))]:
@@ -333,12 +351,55 @@ def table2(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
                 frame[metric],
                 ends,
                 theirs.dropna(),
-                frame["dose"] > 0,
+                frame["set"] == "pig",
             )
             x, y = np.concatenate(dots), np.repeat(np.arange(len(dots)), [len(part) for part in dots])
             one = axes.plot(x, y, "o", color=INK, markersize=2.8, label="one fold")
             paper = _paper(axes, theirs)
         _legend(figure, [*one, *paper])
+        return figure
+
+
+def doses(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
+    """Dice against the number of generated pairs, a line a method; dots are folds, the dashed line is real alone.
+
+    Args:
+        frame: the csv of `pig tables 2`.
+        scores: the rows of `pig segment` that it was made from.
+    """
+    _need(frame, ("set", "dose", "dice", "training_set"), "table 2")
+    _need(scores, ("fold", "set", "dose", "dice"), "scores of table 2")
+    folds = 100 * scores.groupby(["set", "dose", "fold"])["dice"].mean()
+    names = list(dict.fromkeys(frame.loc[frame["dose"] > 0, "set"]))
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained", facecolor="white")
+        axes = figure.subplots()
+        ends = []
+        for name in names:
+            rows = frame[frame["set"] == name].sort_values("dose")
+            plain = name.removesuffix("-varied")
+            hue = (
+                OURS if plain == "pig" else RIVALS[names.index(plain) % len(RIVALS) if plain in names else 0]
+            )
+            look: dict[str, Any] = {"color": hue, "linestyle": "-" if plain == name else (0, (2, 2))}
+            axes.plot(rows["dose"], rows["dice"], linewidth=2.4 if name == "pig" else 1.4, **look)
+            dots = folds[name]
+            axes.plot(dots.index.get_level_values("dose"), dots, "o", color=hue, markersize=2.4, alpha=0.6)
+            label = rows["training_set"].iloc[-1].split(maxsplit=3)[-1]  # "Real + 192 PIG"
+            ends.append((float(rows["dice"].iloc[-1]), label, hue))
+        for value in frame.loc[frame["set"] == "real", "dice"]:
+            axes.axhline(value, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+            axes.annotate("real pairs alone", (0, value), (4, 3), textcoords="offset points", fontsize=7.5)
+        axes.set_title("Dice, %, by the number of generated pairs that were added      (dots: folds)")
+        axes.set_xlabel("generated pairs")
+        axes.set_xlim(0, max(frame["dose"]))
+        axes.set_xticks(sorted(set(frame["dose"])))
+        axes.grid(axis="y", color=PALE, linewidth=0.5)
+        ends.sort()
+        low, high = axes.get_ylim()
+        places = spread([(value - low) / (high - low) for value, _, _ in ends], 0.05)
+        for y, (_, label, hue) in zip(places, ends, strict=True):
+            axes.text(1.01, y, label, transform=axes.transAxes, color=hue, va="center", fontsize=7.5)
         return figure
 
 

@@ -1,71 +1,128 @@
 """The compared generators as two tables: the networks that are trained, and the methods that sample with them.
 
-A new rival is an entry here (and its parameters): which wrapper, which loss, which sampler.
+A new rival is an entry here and its section in params.yaml: the workflow, the verbs and the reports read these
+tables. They load without torch, since the workflow reads them too; so functions import what they compute with.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-from torch import Generator, Tensor, nn
-
-from pig import masks
-from pig.diffusion import (
-    Draws,
-    cosine_schedule,
-    guided_loss,
-    guider_loss,
-    image_loss,
-    linear_schedule,
-    sample_images,
-    sample_pairs,
-    seeded,
-    seeded_noise,
-)
-from pig.nets import Concatenated, UNet, Unguided
+if TYPE_CHECKING:
+    from torch import Generator, Tensor, nn
 
 Settings = Any  # sections of params.yaml as attributes
-Frames = Iterator[
-    tuple[Tensor | None, Tensor]
-]  # (x0_hat or None, y0_hat), each (B, 1, H, W), after each step
 
 
 class Trained(NamedTuple):
     """A network ready to sample with: a model of the one convention, and what it predicts."""
 
-    model: nn.Module
+    model: "nn.Module"
     prediction: str
+
+
+Frozen = Mapping[str, Trained]
 
 
 @dataclass(frozen=True)
 class Net:
     """A network of the study."""
 
-    wrap: Callable[[UNet], nn.Module]
-    in_channels: int
-    needs: tuple[str, ...]  # trained networks that its loss uses, frozen
-    loss: Callable[[nn.Module, Mapping[str, Trained], Tensor, Tensor, Tensor, Draws, Settings], Tensor]
+    make: Callable[[Settings], "nn.Module"]  # from the sections `network` and, if it `uses` one, its own
+    loss: Callable[["nn.Module", Frozen, "Tensor", "Tensor", "Tensor", "Generator", Settings], "Tensor"]
+    uses: tuple[str, ...]  # sections of params.yaml beside those that all training shares
+    needs: tuple[str, ...] = ()  # trained networks that its loss uses, frozen
+    prediction: str = ""  # section that says what it predicts; "": it is no denoiser
+    adopt: str = ""  # network whose weights it starts from
+    finish: Callable[["nn.Module", list["Tensor"]], None] | None = (
+        None  # after training: (model, image batches)
+    )
 
 
 @dataclass(frozen=True)
 class Method:
     """A generator of the study."""
 
+    label: str
     nets: tuple[str, ...]
-    paired: bool  # whether it gives masks
-    steps: str  # the key of `sampling` that holds its number of steps
-    sample: Callable[[Mapping[str, Trained], list[Generator], Sequence[int], Tensor, Settings], Frames]
+    sample: Callable[..., Iterator[tuple["Tensor | None", "Tensor"]]]
+    paired: bool = True  # whether it gives masks
+    masks: str = (
+        ""  # conditional: "given" the training patients' masks, or "varied" ones; "": it makes its own
+    )
+    steps: str = "steps"  # the key of `sampling` that holds its number of steps
+    passes: int = 1  # network evaluations a step
 
 
-# ---------------------------- losses: (model, frozen, x0, y0, alphabar, draws, settings)
-def _guider(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[no-untyped-def]
-    own = settings.guider
+# ---------------------------- networks: sections -> model
+def _unet(settings: Settings, inputs: int, outputs: int = 1, **other: Any) -> "nn.Module":
+    from pig.nets import UNet
+
+    return UNet(in_channels=inputs, out_channels=outputs, **{**dict(settings.network), **other})
+
+
+def _concatenated(settings: Settings) -> "nn.Module":
+    from pig.nets import Concatenated
+
+    return Concatenated(_unet(settings, 2))
+
+
+def _unguided(settings: Settings) -> "nn.Module":
+    from pig.nets import Unguided
+
+    return Unguided(_unet(settings, 1))
+
+
+def _controlled(settings: Settings) -> "nn.Module":
+    from pig.control import Controlled
+
+    return Controlled(_unet(settings, 1))  # type: ignore[arg-type]
+
+
+def _joint(settings: Settings) -> "nn.Module":
+    """One net with about as many parameters as PIG's two: the width that comes closest."""
+    import torch
+
+    from pig.nets import Joint, parameters
+
+    with torch.device("meta"):
+        wanted = 2 * parameters(_unet(settings, 2))
+        width = settings.network.width
+        sizes = {w: parameters(_unet(settings, 2, 2, width=w)) for w in range(width, 2 * width + 1)}
+    best = min(sizes, key=lambda w: abs(sizes[w] - wanted))
+    return Joint(_unet(settings, 2, 2, width=best))
+
+
+def _autoencoder(settings: Settings) -> "nn.Module":
+    from pig.autoencoder import Autoencoder
+
+    own = settings.autoencoder
+    return Autoencoder(own.channels, own.factor, own.width, own.blocks, settings.network.groups, own.patches)
+
+
+def _latent(settings: Settings) -> "nn.Module":
+    """The latent U-Net; what the autoencoder has folded away already, its stem need not."""
+    from pig.nets import Concatenated
+
+    own = settings.autoencoder
+    stem = max(1, settings.network.stem // own.factor)
+    return Concatenated(_unet(settings, own.channels + 1, own.channels, stem=stem))
+
+
+# ---------------------------- losses: (model, frozen, x0, y0, alphabar, generator, settings)
+def _guider_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    from pig.diffusion import draw, guider_loss
+
+    own, draws = settings.guider, draw(x0, alphabar, generator, settings.training.antithetic)
     return guider_loss(model, x0, y0, alphabar, draws, prediction=own.prediction, min_snr=own.min_snr)
 
 
-def _guided(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[no-untyped-def]
+def _guided_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    import torch
+
+    from pig.diffusion import draw, guided_loss
+
     own, guider = settings.guided, frozen["guider"]
     return guided_loss(
         model,
@@ -73,7 +130,7 @@ def _guided(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[n
         x0,
         y0,
         alphabar,
-        draws,
+        draw(x0, alphabar, generator, settings.training.antithetic),
         prediction=own.prediction,
         guider_prediction=guider.prediction,
         min_snr=own.min_snr,
@@ -82,17 +139,67 @@ def _guided(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[n
     )
 
 
-def _ddpm(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[no-untyped-def]
-    own = settings.ddpm
-    return image_loss(model, y0, None, alphabar, draws, prediction=own.prediction, min_snr=own.min_snr)
+def _image_loss(model, y0, guide, alphabar, generator, settings, own):  # type: ignore[no-untyped-def]
+    from pig.diffusion import draw, image_loss
+
+    draws = draw(y0, alphabar, generator, settings.training.antithetic)
+    return image_loss(model, y0, guide, alphabar, draws, prediction=own.prediction, min_snr=own.min_snr)
 
 
-# ---------------------------- samplers: (nets, generators, shape, alphabar, sampling)
-def _device(trained: Trained) -> torch.device:
+def _ddpm_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    return _image_loss(model, y0, None, alphabar, generator, settings, settings.ddpm)
+
+
+def _segguided_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    """Konz et al. 2024: the clean mask; in training each class of it is dropped with probability `ablation`."""
+    import torch
+
+    own, guide = settings.segguided, x0
+    if model.training and own.ablation > 0:
+        kept = torch.rand((len(x0), 1, 1, 1), generator=generator) >= own.ablation
+        guide = torch.where(kept.to(x0.device), x0, torch.full_like(x0, -1))
+    return _image_loss(model, y0, guide, alphabar, generator, settings, own)
+
+
+def _controlnet_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    """Zhang et al. 2023: what the frozen network predicts, given the clean mask."""
+    own = SimpleNamespace(prediction=settings.ddpm.prediction, min_snr=settings.controlnet.min_snr)
+    return _image_loss(model, y0, x0, alphabar, generator, settings, own)
+
+
+def _autoencoder_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    from pig.autoencoder import Penalty, autoencoder_loss
+
+    own = settings.autoencoder
+    return autoencoder_loss(model, y0, Penalty(own.kl, own.adversarial, own.adversarial_start), generator)
+
+
+def _ldm_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    """Rombach et al. 2022: the chain runs on latents, beside them the mask, averaged over each latent's area."""
+    import torch
+
+    autoencoder = frozen["autoencoder"].model
+    with torch.no_grad():
+        z0 = autoencoder.encode(y0)
+    return _image_loss(model, z0, autoencoder.shrink(x0), alphabar, generator, settings, settings.ldm)
+
+
+def _joint_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    """Mask and image as one image of two channels."""
+    import torch
+
+    return _image_loss(model, torch.cat([x0, y0], 1), None, alphabar, generator, settings, settings.joint)
+
+
+# ---------------------------- samplers: (nets, generators, shape, alphabar, sampling, masks)
+def _device(trained: Trained) -> Any:
     return next(trained.model.parameters()).device
 
 
-def _pig(nets, generators, shape, alphabar, sampling):  # type: ignore[no-untyped-def]
+def _pig(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no-untyped-def]
+    from pig.diffusion import sample_pairs, seeded_noise
+    from pig.masks import local_mean
+
     guider, guided = nets["guider"], nets["guided"]
     xT, yT = seeded_noise(generators, (2, *shape)).to(_device(guider)).split(1, dim=1)
     yield from sample_pairs(
@@ -106,49 +213,102 @@ def _pig(nets, generators, shape, alphabar, sampling):  # type: ignore[no-untype
         guided_prediction=guided.prediction,
         clip=sampling.clip,
         spacing=sampling.spacing,
-        as_guide={"x0_hat": lambda x0_hat: x0_hat, "local_mean": masks.local_mean}[sampling.guide],
+        as_guide={"x0_hat": lambda x0_hat: x0_hat, "local_mean": local_mean}[sampling.guide],
     )
 
 
-def _images(steps: str, eta: float):  # type: ignore[no-untyped-def]
-    def sample(nets, generators, shape, alphabar, sampling):  # type: ignore[no-untyped-def]
-        ddpm = nets["ddpm"]
+def _chain(trained, guide, size, generators, alphabar, sampling, steps="steps", eta=0.0, clip=None):  # type: ignore[no-untyped-def]
+    """One chain of `size` (C, H, W) from noise: y0_hat after each step."""
+    from pig.diffusion import sample_images, seeded_noise
 
-        def draw() -> Tensor:
-            return seeded_noise(generators, (1, *shape)).to(_device(ddpm))
+    def noise() -> "Tensor":
+        return seeded_noise(generators, size).to(_device(trained))
 
-        frames = sample_images(
-            ddpm.model,
-            draw(),
-            None,
-            alphabar,
-            getattr(sampling, steps),
-            eta,
-            prediction=ddpm.prediction,
-            clip=sampling.clip,
-            spacing=sampling.spacing,
-            fresh=draw,
-        )
-        yield from ((None, y0_hat) for y0_hat in frames)
+    return sample_images(
+        trained.model,
+        noise(),
+        guide,
+        alphabar,
+        getattr(sampling, steps),
+        eta,
+        prediction=trained.prediction,
+        clip=sampling.clip if clip is None else clip,
+        spacing=sampling.spacing,
+        fresh=noise,
+    )
+
+
+def _unconditional(steps: str, eta: float):  # type: ignore[no-untyped-def]
+    def sample(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no-untyped-def]
+        chain = _chain(nets["ddpm"], None, (1, *shape), generators, alphabar, sampling, steps, eta)
+        yield from ((None, y0_hat) for y0_hat in chain)
 
     return sample
 
 
+def _conditional(net: str):  # type: ignore[no-untyped-def]
+    def sample(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no-untyped-def]
+        chain = _chain(nets[net], masks, (1, *shape), generators, alphabar, sampling)
+        yield from ((masks, y0_hat) for y0_hat in chain)
+
+    return sample
+
+
+def _ldm(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no-untyped-def]
+    """Latents are not bounded, so they are never clipped; only the last become an image."""
+    autoencoder = nets["autoencoder"].model
+    guide, size = autoencoder.shrink(masks), autoencoder.shape(*shape)
+    chain = _chain(nets["ldm"], guide, size, generators, alphabar, sampling, clip=False)
+    for i, z0_hat in enumerate(chain, 1):
+        yield masks, autoencoder.decode(z0_hat) if i == sampling.steps else z0_hat
+
+
+def _joint_sample(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no-untyped-def]
+    for both in _chain(nets["joint"], None, (2, *shape), generators, alphabar, sampling):
+        yield both[:, :1], both[:, 1:]
+
+
+def _calibrate(model: "nn.Module", batches: list["Tensor"]) -> None:
+    from pig.autoencoder import calibrate
+
+    calibrate(model, batches)  # type: ignore[arg-type]
+
+
 NETS = {
-    "guider": Net(Concatenated, 2, (), _guider),
-    "guided": Net(Concatenated, 2, ("guider",), _guided),
-    "ddpm": Net(Unguided, 1, (), _ddpm),
+    "guider": Net(_concatenated, _guider_loss, ("guider",), prediction="guider"),
+    "guided": Net(_concatenated, _guided_loss, ("guider", "guided"), ("guider",), prediction="guided"),
+    "ddpm": Net(_unguided, _ddpm_loss, ("ddpm",), prediction="ddpm"),
+    "segguided": Net(_concatenated, _segguided_loss, ("segguided",), prediction="segguided"),
+    "controlnet": Net(
+        _controlled, _controlnet_loss, ("ddpm", "controlnet"), ("ddpm",), prediction="ddpm", adopt="ddpm"
+    ),
+    "autoencoder": Net(_autoencoder, _autoencoder_loss, ("autoencoder",), finish=_calibrate),
+    "ldm": Net(_latent, _ldm_loss, ("autoencoder", "ldm"), ("autoencoder",), prediction="ldm"),
+    "joint": Net(_joint, _joint_loss, ("joint",), prediction="joint"),
 }
 METHODS = {
-    "pig": Method(("guider", "guided"), True, "steps", _pig),
-    "ddpm": Method(("ddpm",), False, "ddpm_steps", _images("ddpm_steps", eta=1.0)),
-    "ddim": Method(("ddpm",), False, "steps", _images("steps", eta=0.0)),
+    "ldm": Method("LDM", ("autoencoder", "ldm"), _ldm, masks="given"),
+    "segguided": Method("SegGuidedDif", ("segguided",), _conditional("segguided"), masks="given"),
+    "controlnet": Method("ControlNet", ("controlnet",), _conditional("controlnet"), masks="given"),
+    "pig": Method("PIG", ("guider", "guided"), _pig, passes=2),
+    "ddpm": Method("DDPM", ("ddpm",), _unconditional("ddpm_steps", 1.0), paired=False, steps="ddpm_steps"),
+    "ddim": Method("DDIM", ("ddpm",), _unconditional("steps", 0.0), paired=False),
+    "joint": Method("Joint", ("joint",), _joint_sample),
+    "ldm-varied": Method("LDM, varied masks", ("autoencoder", "ldm"), _ldm, masks="varied"),
+    "segguided-varied": Method(
+        "SegGuidedDif, varied masks", ("segguided",), _conditional("segguided"), masks="varied"
+    ),
+    "controlnet-varied": Method(
+        "ControlNet, varied masks", ("controlnet",), _conditional("controlnet"), masks="varied"
+    ),
 }
 
 
 # ------------------------------------------------------------------ what the verbs call
-def schedule(process: Settings) -> Tensor:
+def schedule(process: Settings) -> "Tensor":
     """alphabar (T + 1,) of the section `process`."""
+    from pig.diffusion import cosine_schedule, linear_schedule
+
     makers = {
         "linear": lambda: linear_schedule(process.T, process.beta_1, process.beta_T),
         "cosine": lambda: cosine_schedule(process.T),
@@ -156,18 +316,28 @@ def schedule(process: Settings) -> Tensor:
     return makers[process.schedule]()
 
 
-def build(net: str, network: Mapping[str, Any]) -> nn.Module:
-    """A fresh network of NETS, wrapped, from the keys of the section `network`."""
-    kind = NETS[net]
-    return kind.wrap(UNet(in_channels=kind.in_channels, **network))
+def order(names: Sequence[str]) -> list[str]:
+    """The networks that the methods `names` need, each after those it is trained with."""
+    found: list[str] = []
+
+    def add(net: str) -> None:
+        for below in NETS[net].needs:
+            add(below)
+        if net not in found:
+            found.append(net)
+
+    for name in names:
+        for net in METHODS[name].nets:
+            add(net)
+    return found
 
 
 class Frame(NamedTuple):
     """One sampling step of one batch."""
 
     first: int  # row of its first sample among the seeds
-    x0_hat: Tensor | None  # (B, 1, H, W), estimates so far
-    y0_hat: Tensor
+    x0_hat: "Tensor | None"  # (B, 1, H, W), estimates so far, or the mask that was given
+    y0_hat: "Tensor"  # of LDM latents, but for the last step
     last: bool  # whether these are the samples
 
 
@@ -176,21 +346,29 @@ def generate(
     nets: Mapping[str, Trained],
     seeds: Sequence[int],
     shape: Sequence[int],
-    alphabar: Tensor,
+    alphabar: "Tensor",
     sampling: SimpleNamespace | Any,
+    masks: "Tensor | None" = None,
 ) -> Iterator[Frame]:
     """Sample one pair (or image) a seed with a method of METHODS; yields a Frame after each step.
 
-    shape is (H, W). Networks are always called with sampling.batch rows, the last batch being filled up
-    with copies: the arithmetic of a row then does not depend on how many others are wanted, and sample i
-    is the same bit for bit alone, in a batch and in a shard.
+    shape is (H, W); masks, for the conditional methods, (len(seeds), 1, H, W) of -1 and 1. Networks are always called
+    with sampling.batch rows, the last batch being filled up with copies: the arithmetic of a row then does not
+    depend on how many others are wanted, and sample i is the same bit for bit alone, in a batch and in a shard.
     """
+    import torch
+
+    from pig.diffusion import seeded
+
     kind = METHODS[method]
+    if (masks is not None) != bool(kind.masks):
+        raise ValueError(f"{method}: expected masks for a conditional method, and for no other")
     steps = getattr(sampling, kind.steps)
     for first in range(0, len(seeds), sampling.batch):
-        some = list(seeds[first : first + sampling.batch])
-        filled = some + some[-1:] * (sampling.batch - len(some))
-        frames = kind.sample(nets, seeded(filled), shape, alphabar, sampling)
+        rows = range(first, min(first + sampling.batch, len(seeds)))
+        filled = [*rows, *[rows[-1]] * (sampling.batch - len(rows))]
+        given = None if masks is None else masks[torch.tensor(filled)]
+        frames = kind.sample(nets, seeded([seeds[i] for i in filled]), shape, alphabar, sampling, given)
         for i, (x0_hat, y0_hat) in enumerate(frames, 1):
-            x = None if x0_hat is None else x0_hat[: len(some)]
-            yield Frame(first, x, y0_hat[: len(some)], i == steps)
+            x = None if x0_hat is None else x0_hat[: len(rows)]
+            yield Frame(first, x, y0_hat[: len(rows)], i == steps)

@@ -8,7 +8,7 @@ The U-Net is that of Ho et al., "Denoising Diffusion Probabilistic Models" (2020
 import math
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,12 @@ from pig.errors import InputError
 class UNet(nn.Module):
     """A denoiser: z (B, in_channels, H, W), t (B,) int64 in 1..T -> (B, out_channels, H, W).
 
-    width        channels at the first level (even)
+    width        channels at the first level
     multipliers  channels of each level, in units of width; each level but the last halves the image
     blocks       residual blocks a level on the way down; one more on the way up
     dropout      inside the residual blocks
     stem         stem x stem pixels are folded into channels first, unfolded last: stem^2 times less work
-    groups       of the group normalisation (as many of them as divide a layer's channels)
+    groups       of the group normalisation (the next smaller number that divides a layer's channels)
 
     H and W must be divisible by stem * 2^(levels - 1), else InputError. The defaults are the authors' network
     (7,125,409 parameters). Attention sits at the last level and in the middle, whatever the image size.
@@ -43,8 +43,8 @@ class UNet(nn.Module):
         groups: int = 32,
     ) -> None:
         super().__init__()
-        if width < 4 or width % 2:
-            raise InputError(f"network.width: {width}; expected an even number of at least 4")
+        if width < 4:
+            raise InputError(f"network.width: {width}; expected at least 4")
         if not multipliers or min(*multipliers, blocks, stem, groups) < 1:
             raise InputError(
                 "network.multipliers, blocks, stem, groups: "
@@ -67,6 +67,7 @@ class UNet(nn.Module):
             channels = wide
 
         self.mid = Middle(channels, inside)
+        self.kept = tuple(skips)
 
         up = []
         for level, multiplier in reversed(list(enumerate(multipliers))):
@@ -86,21 +87,36 @@ class UNet(nn.Module):
                 f"image of {height}x{width} pixels: the network expects multiples of {self.divisor}"
             )
         temb = self.temb(t)
+        skips = encode(self, z, temb)
+        return self.decode(self.mid(skips[-1], temb), skips, temb)
 
-        skips = [self.conv_in(F.pixel_unshuffle(z, self.stem))]
-        for down in self.down:
-            skips += down(skips[-1], temb)
-        h = self.mid(skips[-1], temb)
+    def decode(self, h: Tensor, skips: list[Tensor], temb: Tensor) -> Tensor:
+        """From what the middle gives, h, and what the encoder kept, which is used up."""
         for up in reversed(self.up):
             h = up(h, temb, skips)
-
         return F.pixel_shuffle(self.conv_out(F.silu(self.norm_out(h))), self.stem)
+
+
+class Encoder(Protocol):
+    """What `encode` uses of a network, or of a copy of its encoder."""
+
+    stem: int
+    conv_in: nn.Conv2d
+    down: nn.ModuleList
+
+
+def encode(net: Encoder, z: Tensor, temb: Tensor, hint: Tensor | float = 0.0) -> list[Tensor]:
+    """What the encoder of `net` keeps of z, first to last; `hint` is added to the first layer's output."""
+    skips = [net.conv_in(F.pixel_unshuffle(z, net.stem)) + hint]
+    for down in net.down:
+        skips += down(skips[-1], temb)
+    return skips
 
 
 class Inside(NamedTuple):
     """What all blocks of a network share."""
 
-    features: int  # of the time embedding
+    features: int  # of the time embedding; 0: there is none
     dropout: float
     groups: int
 
@@ -114,7 +130,7 @@ class TimeEmbedding(nn.Module):
     def __init__(self, width: int, features: int) -> None:
         super().__init__()
         self.waves = width // 2
-        self.dense = nn.ModuleList([nn.Linear(width, features), nn.Linear(features, features)])
+        self.dense = nn.ModuleList([nn.Linear(2 * self.waves, features), nn.Linear(features, features)])
 
     def forward(self, t: Tensor) -> Tensor:
         first, second = self.dense
@@ -190,26 +206,27 @@ class Middle(nn.Module):
         self.attn_1 = Attention(channels, inside.groups)
         self.block_2 = ResidualBlock(channels, channels, inside)
 
-    def forward(self, h: Tensor, temb: Tensor) -> Tensor:
+    def forward(self, h: Tensor, temb: Tensor | None) -> Tensor:
         return self.block_2(self.attn_1(self.block_1(h, temb)), temb)
 
 
 class ResidualBlock(nn.Module):
-    """h (B, in, H, W), temb (B, features) -> (B, out, H, W)."""
+    """h (B, in, H, W), temb (B, features) or None -> (B, out, H, W)."""
 
     def __init__(self, in_channels: int, out_channels: int, inside: Inside) -> None:
         super().__init__()
         self.dropout = inside.dropout
         self.norm1 = group_norm(in_channels, inside.groups)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.temb_proj = nn.Linear(inside.features, out_channels)
+        self.temb_proj = nn.Linear(inside.features, out_channels) if inside.features else None
         self.norm2 = group_norm(out_channels, inside.groups)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.nin_shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
-    def forward(self, x: Tensor, temb: Tensor) -> Tensor:
+    def forward(self, x: Tensor, temb: Tensor | None = None) -> Tensor:
         h = self.conv1(F.silu(self.norm1(x)))
-        h = h + self.temb_proj(F.silu(temb))[:, :, None, None]
+        if self.temb_proj is not None and temb is not None:
+            h = h + self.temb_proj(F.silu(temb))[:, :, None, None]
         h = self.conv2(F.dropout(F.silu(self.norm2(h)), self.dropout, self.training))
         return h + (x if self.nin_shortcut is None else self.nin_shortcut(x))
 
@@ -255,8 +272,9 @@ class Upsample(nn.Module):
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
-    """GroupNorm of `groups` groups, or of as many of them as divide the channels."""
-    return nn.GroupNorm(math.gcd(groups, channels), channels, eps=1e-6)
+    """GroupNorm of `groups` groups, or of the next smaller number that divides the channels."""
+    fit = max(g for g in range(1, min(groups, channels) + 1) if channels % g == 0)
+    return nn.GroupNorm(fit, channels, eps=1e-6)
 
 
 def tokens(x: Tensor) -> Tensor:
@@ -289,3 +307,21 @@ class Concatenated(nn.Module):
 
     def forward(self, noised: Tensor, guide: Tensor, t: Tensor) -> Tensor:
         return self.net(torch.cat([noised, guide], dim=1), t)
+
+
+class Joint(nn.Module):
+    """model(noised, None, t) = net(noised, t) on mask and image as two channels of one network."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, noised: Tensor, guide: Tensor | None, t: Tensor) -> Tensor:
+        if guide is not None or noised.shape[1] != 2:
+            raise ValueError("a joint model takes mask and image as two channels, and no guide")
+        return self.net(noised, t)
+
+
+def parameters(net: nn.Module) -> int:
+    """How many numbers `net` holds that were learnt; a discriminator, which only training uses, does not count."""
+    return sum(p.numel() for name, p in net.named_parameters() if "discriminator." not in name)

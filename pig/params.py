@@ -72,6 +72,31 @@ class Guided(Denoiser):
     initial_weights: str | None
 
 
+class SegGuided(Denoiser):
+    ablation: Chance
+
+
+class ControlNet(Section):
+    min_snr: Positive | None
+
+
+class Autoencoder(Section):
+    factor: Count
+    channels: Count
+    width: Count
+    blocks: Count
+    patches: Count
+    kl: Annotated[float, Field(ge=0)]
+    adversarial: Annotated[float, Field(ge=0)]
+    adversarial_start: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _power_of_two(self) -> "Autoencoder":
+        if self.factor & (self.factor - 1):
+            raise ValueError(f"factor: expected a power of two; found {self.factor}")
+        return self
+
+
 class Training(Section):
     epochs: Count | None
     steps: Count | None
@@ -162,6 +187,7 @@ class Params(Section):
 
     profile: str
     reports: str
+    methods: list[str] = Field(min_length=1)
     data: Data
     phantom: Phantom
     folds: Folds
@@ -170,6 +196,11 @@ class Params(Section):
     guider: Denoiser
     guided: Guided
     ddpm: Denoiser
+    segguided: SegGuided
+    controlnet: ControlNet
+    autoencoder: Autoencoder
+    ldm: Denoiser
+    joint: Denoiser
     training: Training
     sampling: Sampling
     fidelity: Fidelity
@@ -185,6 +216,10 @@ class Params(Section):
         fold = self.network.stem * 2 ** (len(self.network.multipliers) - 1)
         if self.data.size % fold:
             raise ValueError(f"data.size: expected a multiple of {fold} for network.stem and .multipliers")
+        factor = self.autoencoder.factor
+        fold = factor * max(1, self.network.stem // factor) * 2 ** (len(self.network.multipliers) - 1)
+        if any(name.startswith("ldm") for name in self.methods) and self.data.size % fold:
+            raise ValueError(f"data.size: expected a multiple of {fold} for autoencoder.factor and network")
         return self
 
     def sections(self, names: Iterable[str]) -> Sections:

@@ -12,19 +12,30 @@ from typing import Any
 import pandas as pd
 
 from pig.errors import InputError
+from pig.methods import METHODS
 
 # Zhang et al., MICCAI 2025, on their private DBTMassSeg (367 patients, 8,723 slices of 512x512): Table 1, FID of
 # 2,048 slices; Table 2, percent, means over five folds.
 PAPER_FID = {"ddpm": 31.84, "ddim": 31.54, "pig": 15.88}
-PAPER_OVERLAP = {
-    "DBTMassSeg": {"dice": 52.36, "iou": 41.60, "precision": 56.14, "recall": 56.81},
-    "+ PIG_1024": {"dice": 56.52, "iou": 45.39, "precision": 59.86, "recall": 61.70},
-    "+ PIG_2048": {"dice": 60.54, "iou": 49.10, "precision": 62.92, "recall": 66.01},
-    "+ PIG_3072": {"dice": 59.14, "iou": 47.92, "precision": 60.65, "recall": 65.66},
+PAPER_OVERLAP = {  # (set, place of the dose among three) -> numbers, in the paper's order
+    ("real", 0): ("DBTMassSeg", {"dice": 52.36, "iou": 41.60, "precision": 56.14, "recall": 56.81}),
+    ("ldm", 1): ("+ LDM_2048", {"dice": 56.91, "iou": 45.88, "precision": 60.92, "recall": 60.99}),
+    ("segguided", 1): (
+        "+ SegGuidedDif_2048",
+        {"dice": 58.30, "iou": 46.99, "precision": 60.40, "recall": 64.76},
+    ),
+    ("controlnet", 1): (
+        "+ ControlNet_2048",
+        {"dice": 57.38, "iou": 46.09, "precision": 61.53, "recall": 61.78},
+    ),
+    ("pig", 0): ("+ PIG_1024", {"dice": 56.52, "iou": 45.39, "precision": 59.86, "recall": 61.70}),
+    ("pig", 1): ("+ PIG_2048", {"dice": 60.54, "iou": 49.10, "precision": 62.92, "recall": 66.01}),
+    ("pig", 2): ("+ PIG_3072", {"dice": 59.14, "iou": 47.92, "precision": 60.65, "recall": 65.66}),
 }
 NOT_COMPARABLE = "other, private data ({source}), not comparable with ours"
 
-METHODS = {"real": "Real (floor)", "ddpm": "DDPM", "ddim": "DDIM", "pig": "PIG"}  # in the order of the rows
+LABELS = {"real": "Real (floor)"} | {name: method.label for name, method in METHODS.items()}
+TABLE_1_ORDER = ("real", "ddpm", "ddim", "pig")  # the paper's rows; ours after
 OVERLAP = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
 FIDELITY_KEYS = (
     "set",
@@ -37,6 +48,7 @@ FIDELITY_KEYS = (
     "reference_n",
     "extractor",
 )
+BUDGET = ["parameters_m", "seen", "evaluations", "giga", "seconds"]
 OVERLAP_KEYS = ("id", "fold", "set", "dose", *OVERLAP, "empty")
 
 
@@ -54,7 +66,10 @@ class Column:
 
 TABLE_1 = (
     Column("method", "Method"),
-    Column("steps", "Steps", 0),
+    Column("parameters_m", "Parameters, M", 2),
+    Column("seen", "Images seen", 0),
+    Column("evaluations", "Evaluations", 0),
+    Column("seconds", "s / image", 2),
     Column("n", "n", 0),
     Column("fid", "FID ↓", 2, "low"),
     Column("kid_x1000", "KID × 1000 ↓", 2, "low", "kid_x1000_sd"),
@@ -81,12 +96,45 @@ class Table:
     caption: str
 
 
-def table1(scores: Sequence[Mapping[str, Any]], steps: Mapping[str, int], title: str = "") -> Table:
+def budgets(costs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """What each method costs, one row a method, its index.
+
+    Args:
+        costs: the reports of `pig sample`, any number a method (one a fold and shard).
+
+    Returns:
+        parameters_m (millions, of all networks that sample), seen (training images that passed through them, in
+        the mean of a fold), evaluations (of a network, a sample), giga (multiply-adds a sample, 1e9) and seconds (a
+        sample, over the rows that the batches were filled with).
+
+    Raises:
+        InputError: reports of one method that differ in what they should share.
+    """
+    rows = {}
+    for name in sorted({cost["method"] for cost in costs}):
+        mine = [cost for cost in costs if cost["method"] == name]
+        for key in ("evaluations", "operations"):
+            if len({cost[key] for cost in mine}) > 1:
+                raise InputError(f"costs of {name}: expected the same {key} in every fold and shard")
+        nets = [list(cost["networks"].values()) for cost in mine]
+        rows[name] = {
+            "parameters_m": sum(net["parameters"] for net in nets[0]) / 1e6,
+            "seen": sum(net["seen"] for part in nets for net in part) / len(nets),
+            "evaluations": mine[0]["evaluations"],
+            "giga": mine[0]["operations"] / 1e9,
+            "seconds": sum(cost["seconds"] for cost in mine) / sum(cost["number"] for cost in mine),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index", columns=BUDGET)
+
+
+def table1(
+    scores: Sequence[Mapping[str, Any]], costs: Sequence[Mapping[str, Any]] = (), title: str = ""
+) -> Table:
     """Table 1: how close each method's slices are to real ones, and the floor.
 
     Args:
         scores: one mapping a set, with FIDELITY_KEYS, as `pig fidelity` writes them.
-        steps: sampling steps by set, where known.
+        costs: the reports of `pig sample`, as `budgets` takes them.
         title: what data and profile the numbers are of.
 
     Raises:
@@ -98,19 +146,22 @@ def table1(scores: Sequence[Mapping[str, Any]], steps: Mapping[str, int], title:
                 f"table 1: expected scores with {', '.join(FIDELITY_KEYS)}; missing {missing[0]}"
             )
     by_set = {score["set"]: score for score in scores}
-    if len(by_set) < len(scores) or not by_set.keys() <= METHODS.keys() or "real" not in by_set:
+    if len(by_set) < len(scores) or not by_set.keys() <= LABELS.keys() or "real" not in by_set:
         found = ", ".join(str(score["set"]) for score in scores)
-        raise InputError(f"table 1: expected real, and {', '.join(METHODS)} once at most; found {found}")
+        raise InputError(
+            f"table 1: expected {', '.join(LABELS)}, real always, each once at most; found {found}"
+        )
     same = ("extractor", "reference_n", "reference_source", "kid_subsets")
     for key in same:
         if len(values := {str(score.get(key)) for score in scores}) > 1:
             raise InputError(f"table 1: expected one {key} for all sets; found {', '.join(sorted(values))}")
+    budget = budgets(costs)
     rows = [
         {
             "row": name,
             "method": label,
             "competes": name != "real",
-            "steps": steps.get(name),
+            **(budget.loc[name].to_dict() if name in budget.index else dict.fromkeys(BUDGET)),
             "n": by_set[name]["n"],
             "reference_n": by_set[name]["reference_n"],
             "fid": by_set[name]["fid"],
@@ -118,11 +169,11 @@ def table1(scores: Sequence[Mapping[str, Any]], steps: Mapping[str, int], title:
             "kid_x1000_sd": 1000 * by_set[name]["kid_std"],
             "paper_fid": PAPER_FID.get(name),
         }
-        for name, label in METHODS.items()
+        for name, label in sorted(LABELS.items(), key=lambda item: item[0] not in TABLE_1_ORDER)
         if name in by_set
     ]
-    frame = pd.DataFrame(rows).astype({"steps": "Int64", "paper_fid": float})
-    columns = tuple(column for column in TABLE_1 if steps or column.key != "steps")
+    frame = pd.DataFrame(rows).astype(dict.fromkeys((*BUDGET, "paper_fid"), float))
+    columns = tuple(column for column in TABLE_1 if costs or column.key not in BUDGET)
     return Table(1, frame, columns, ("fid", "kid_x1000"), _caption_1(scores[0], frame, title))
 
 
@@ -140,17 +191,20 @@ def _caption_1(score: Mapping[str, Any], frame: pd.DataFrame, title: str) -> str
     )
 
 
-def table2(scores: pd.DataFrame, steps: int | None = None, title: str = "") -> Table:
+def table2(
+    scores: pd.DataFrame, steps: int | None = None, title: str = "", costs: Sequence[Mapping[str, Any]] = ()
+) -> Table:
     """Table 2: how well a segmenter does that was trained on real pairs, without and with generated ones.
 
     Args:
         scores: one row a test image, fold and training set, with OVERLAP_KEYS, as `pig segment` writes them.
         steps: optimiser steps of each segmenter, for the caption.
         title: what data and profile the numbers are of.
+        costs: the reports of `pig sample`, as `budgets` takes them.
 
     Returns:
-        Percent; means over the test images of a fold, then over folds. The paper's rows stand beside ours in the
-        order of the doses, if there are as many.
+        Percent; means over the test images of a fold, then over folds. The paper's rows come first, in its order, its
+        three doses standing for ours if there are three; then ours, by method and dose.
 
     Raises:
         InputError: a missing column, an image twice, or training sets tested on different images.
@@ -170,42 +224,58 @@ def table2(scores: pd.DataFrame, steps: int | None = None, title: str = "") -> T
             )
     folds = scores.groupby(["dose", "set", "fold"])[list(OVERLAP)].mean()
     means = 100 * folds.groupby(["dose", "set"]).mean()
-    generated = [key for key in means.index if key[0] > 0]
-    theirs: list[str] = list(PAPER_OVERLAP)[1:]
-    paper = dict(zip(generated, theirs, strict=True)) if len(generated) == len(theirs) else {}
-    paper |= {key: "DBTMassSeg" for key in means.index if key == (0, "real")}
-    rows = [
-        {
-            "row": f"{name}_{dose}" if dose else name,
-            "training_set": f"Real + {dose} {METHODS.get(name, name)}" if dose else "Real",
-            "competes": True,
-            "set": name,
-            "dose": dose,
-            "test_images": len(expected),
-            "folds": len({fold for fold, _ in expected}),
-            **means.loc[(dose, name)].to_dict(),
-            "paper_row": paper.get((dose, name), ""),
-            **{
-                f"paper_{key}": PAPER_OVERLAP.get(paper.get((dose, name), ""), {}).get(key) for key in OVERLAP
-            },
-        }
-        for dose, name in means.index
-    ]
+    doses = sorted({dose for dose, _ in means.index if dose > 0})
+    place = {0: 0} | ({dose: i for i, dose in enumerate(doses)} if len(doses) == 3 else {})
+    paper = {(dose, name): (name, place[dose]) for dose, name in means.index if dose in place}
+    theirs, names = list(PAPER_OVERLAP), list(LABELS)
+
+    def position(key: tuple[int, str]) -> tuple[int, ...]:
+        of_paper = paper.get(key) in PAPER_OVERLAP
+        of_method = names.index(key[1]) if key[1] in names else len(names)
+        return (theirs.index(paper[key]), 0, 0) if of_paper else (len(theirs), of_method, key[0])
+
+    rows = []
+    for dose, name in sorted(means.index, key=position):
+        label, numbers = PAPER_OVERLAP.get(paper.get((dose, name), ("", 0)), ("", {}))
+        rows.append(
+            {
+                "row": f"{name}_{dose}" if dose else name,
+                "training_set": f"Real + {dose} {LABELS.get(name, name)}" if dose else "Real",
+                "competes": True,
+                "set": name,
+                "dose": dose,
+                "test_images": len(expected),
+                "folds": len({fold for fold, _ in expected}),
+                **means.loc[(dose, name)].to_dict(),
+                "paper_row": label,
+                **{f"paper_{key}": numbers.get(key) for key in OVERLAP},
+            }
+        )
     frame = pd.DataFrame(rows).astype({f"paper_{key}": float for key in OVERLAP})
     empty = int(scores[scores["dose"] == first[0]]["empty"].sum())
-    return Table(2, frame, TABLE_2, tuple(OVERLAP), _caption_2(len(expected), empty, steps, title))
+    return Table(
+        2, frame, TABLE_2, tuple(OVERLAP), _caption_2(len(expected), empty, steps, title, budgets(costs))
+    )
 
 
-def _caption_2(images: int, empty: int, steps: int | None, title: str) -> str:
+def _caption_2(images: int, empty: int, steps: int | None, title: str, budget: pd.DataFrame) -> str:
+    spent = "; ".join(
+        f"{LABELS.get(str(name), name)} {row.parameters_m:.2f} M, {row.seen:,.0f}, {row.evaluations:.0f},"
+        f" {row.giga:.1f}, {row.seconds:.2f} s"
+        for name, row in budget.iterrows()
+    )
     length = f", each of {steps} optimiser steps whatever the set" if steps else ""
     return _sentences(
         title,
         f"Lesion segmentation by a U-Net trained on real pairs, or on real and generated ones{length}",
         "Percent; means over the test images of a fold, then over folds",
+        spent
+        and "The generators' parameters, training images seen, and network evaluations, 1e9 multiply-adds and "
+        f"seconds a pair: {spent}",
         f"An image without lesion scores 100 if nothing is predicted and 0 otherwise ({empty} of {images} images); a "
         "lesion of which nothing is predicted scores 0, precision too",
         f"The paper's numbers are of {NOT_COMPARABLE.format(source='Zhang et al., MICCAI 2025, Table 2, five folds')}; "
-        "its rows stand beside ours in the order of the doses",
+        "its three doses stand for ours in their order",
     )
 
 

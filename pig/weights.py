@@ -24,6 +24,7 @@ HEADER = "pig"  # the one entry of the file's metadata; its value is the header 
 REQUIRED = ("net", "network")
 
 # What the authors' checkpoints are: the network and process of the published code of Zhang et al., 2025.
+WRAPPED = "net."  # of the keys of a wrapper
 OFFICIAL_NETWORK = {
     "width": 32,
     "multipliers": [1, 1, 2, 2, 4, 4],
@@ -69,15 +70,19 @@ def load(path: str | Path, required: Iterable[str] = REQUIRED) -> tuple[dict[str
     return state, header
 
 
-def fill(net: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Load `state` into `net`; InputError names `source` and the first key that does not fit."""
-    match(net, state, source)
-    net.load_state_dict(state)
+def portable(model: nn.Module) -> dict[str, Tensor]:
+    """What a file keeps of `model`: of a wrapper its `net`, under the authors' names, beside what it adds."""
+    return {key.removeprefix(WRAPPED): value for key, value in model.state_dict().items()}
 
 
-def match(net: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Raise InputError unless `state` has the keys and shapes of `net`, which may be on the meta device."""
-    expected = net.state_dict()
+def fill(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Load what `portable` gave into `model`; InputError names `source` and the first key that does not fit."""
+    match(portable(model), state, source)
+    model.load_state_dict({key: state[key.removeprefix(WRAPPED)] for key in model.state_dict()})
+
+
+def match(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str | Path) -> None:
+    """Raise InputError unless `state` has the keys and shapes of `expected`, which may be on the meta device."""
     for key, tensor in expected.items():
         if key not in state:
             raise InputError(f"{source}: {key} is missing; expected a tensor of shape {tuple(tensor.shape)}")
@@ -124,7 +129,7 @@ def official_state_dict(loaded: object, source: str | Path) -> dict[str, Tensor]
         weights = {key.removeprefix("module."): value for key, value in weights.items()}
     with torch.device("meta"):
         net = UNet(in_channels=2, **OFFICIAL_NETWORK)  # type: ignore[arg-type]
-    match(net, weights, source)
+    match(net.state_dict(), weights, source)
     return {key: weights[key].float() for key in net.state_dict()}
 
 

@@ -69,11 +69,12 @@ TABLE_2 = pd.DataFrame(
 )
 DRAWN = {
     "data": lambda: figures.data(some_pairs(), 3),
-    "pairs": lambda: figures.pairs(some_pairs(), some_pairs(seed=1), 4),
+    "pairs": lambda: figures.pairs(some_pairs(), {"PIG": some_pairs(seed=1)}, 4),
     "progression": lambda: figures.progression(*FRAMES),
     "curves": lambda: figures.curves(CURVES),
     "table1": lambda: figures.table1(TABLE_1),
     "table2": lambda: figures.table2(TABLE_2, SCORES),
+    "doses": lambda: figures.doses(TABLE_2, SCORES),
 }
 
 
@@ -123,7 +124,7 @@ def pictures(figure):
 
 def test_pairs_shows_each_slice_plain_and_outlined_on_one_grey_scale():
     real, generated = some_pairs(), some_pairs(seed=1)
-    figure = figures.pairs(real, generated, 4)
+    figure = figures.pairs(real, {"PIG": generated}, 4)
     shown = pictures(figure)
     rows = figures._every(len(real), 4)
     for row, expected in enumerate(
@@ -140,7 +141,7 @@ def test_pairs_shows_each_slice_plain_and_outlined_on_one_grey_scale():
 
 def test_pairs_refuses_two_sizes():
     with pytest.raises(InputError, match=r"\(12, 10\) and \(8, 8\)"):
-        figures.pairs(some_pairs(), some_pairs(shape=(8, 8)), 4)
+        figures.pairs(some_pairs(), {"PIG": some_pairs(shape=(8, 8))}, 4)
 
 
 def test_progression_shows_mask_above_slice_at_each_time():
@@ -241,6 +242,38 @@ def test_table2_bars_and_dots():
     assert list(dots.get_xdata()) == pytest.approx([40, 50, 50, 60])
     assert list(dots.get_ydata()) == [0, 0, 1, 1]
     assert [bar.get_width() for bar in figure.axes[0].patches] == [45, 55]
+
+
+def test_doses_draws_a_line_a_method_through_its_doses_and_real_across():
+    rows = [
+        {"training_set": f"Real + {dose} {name}", "set": name, "dose": dose, "dice": value}
+        for name, values in {"pig": (3, 4, 5), "ldm": (1, 2, 1)}.items()
+        for dose, value in zip((2, 4, 6), values, strict=True)
+    ]
+    frame = pd.DataFrame([{"training_set": "Real", "set": "real", "dose": 0, "dice": 2.5}, *rows])
+    scores = pd.concat([frame.assign(fold=fold, dice=frame["dice"] / 100 + fold / 100) for fold in (0, 1)])
+    axes = figures.doses(frame, scores).axes[0]
+    lines = {
+        tuple(line.get_ydata()): list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None"
+    }
+    assert lines[(3, 4, 5)] == lines[(1, 2, 1)] == [2, 4, 6]
+    assert lines[(2.5, 2.5)] == [0, 1]
+    assert {"pig", "ldm"} <= {text.get_text() for text in axes.texts}
+    dots = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"]
+    assert sorted(dots[0]) == pytest.approx([3, 4, 4, 5, 5, 6])
+
+
+def test_table2_shows_of_rows_without_the_papers_only_the_middle_dose():
+    rows = TABLE_2.iloc[[1]]
+    others = pd.concat(
+        [rows.assign(set="joint", dose=dose, training_set=f"Real + {dose} Joint") for dose in (2, 4, 6)]
+    )
+    frame = pd.concat([TABLE_2.iloc[[0]], others], ignore_index=True)
+    scores = pd.concat(
+        [SCORES.assign(set="joint", dose=dose) for dose in (2, 4, 6)] + [SCORES], ignore_index=True
+    )
+    labels = [text.get_text() for text in figures.table2(frame, scores).axes[0].get_yticklabels()]
+    assert labels == ["Real", "Real + 4 Joint"]
 
 
 def test_table2_refuses_scores_of_another_table():

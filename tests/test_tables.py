@@ -11,7 +11,19 @@ import pytest
 
 from pig.__main__ import main
 from pig.errors import InputError
-from pig.tables import FORMATS, OVERLAP, TEX, cells, table1, table2, to_csv, to_json, to_latex, to_markdown
+from pig.tables import (
+    FORMATS,
+    OVERLAP,
+    TEX,
+    budgets,
+    cells,
+    table1,
+    table2,
+    to_csv,
+    to_json,
+    to_latex,
+    to_markdown,
+)
 
 
 def fidelity(name, fid, kid=0.004, **changed):
@@ -20,6 +32,18 @@ def fidelity(name, fid, kid=0.004, **changed):
 
 
 SCORES = [fidelity("pig", 50 + 1 / 3), fidelity("ddim", 60.0, 0.04), fidelity("real", 10.0, 0.0)]
+
+
+def cost(method, number=10, seconds=5.0, fold=0, **changed):
+    networks = {
+        "guider": {"parameters": 2_000_000, "seen": 800},
+        "guided": {"parameters": 3_000_000, "seen": 900},
+    }
+    fixed = {"evaluations": 64, "operations": 7 * 10**9, "networks": networks}
+    return {"method": method, "fold": fold, "number": number, "seconds": seconds, **fixed, **changed}
+
+
+COSTS = [cost("pig"), cost("pig", 30, 7.0, fold=1), cost("ddim", evaluations=32)]
 
 
 def overlaps(doses=(0, 64, 128, 192), folds=2, seed=0):
@@ -42,30 +66,84 @@ def rows_of(markdown):
 
 
 def test_table_1_rows_stand_in_order_with_the_papers_beside_them():
-    frame = table1(SCORES, {}).frame
+    frame = table1(SCORES).frame
     assert frame["row"].tolist() == ["real", "ddim", "pig"]
     assert frame["paper_fid"].tolist() == pytest.approx([np.nan, 31.54, 15.88], nan_ok=True)
     assert frame["kid_x1000"].tolist() == [0, 40, 4]
 
 
 def test_table_1_the_floor_never_wins():
-    body = rows_of(to_markdown(table1(SCORES, {})))[2:]
+    body = rows_of(to_markdown(table1(SCORES)))[2:]
     assert body[0] == ["Real (floor)", "20", "10.00", "0.00 ± 0.50", "–"]
     assert body[1] == ["DDIM", "20", "60.00", "40.00 ± 0.50", "31.54"]
     assert body[2] == ["PIG", "20", "**50.33**", "**4.00 ± 0.50**", "**15.88**"]
 
 
-def test_table_1_says_the_steps_where_they_are_known():
-    table = table1(SCORES, {"pig": 32, "ddim": 16})
-    assert [row[1] for row in rows_of(to_markdown(table))] == ["Steps", "----:", "–", "16", "32"]
+def test_table_1_says_what_each_row_cost():
+    table = table1(SCORES, COSTS)
+    heads, _, *body = rows_of(to_markdown(table))
+    assert heads[1:5] == ["Parameters, M", "Images seen", "Evaluations", "s / image"]
+    assert [row[1:5] for row in body] == [
+        ["–", "–", "–", "–"],
+        ["5.00", "1700", "32", "0.50"],
+        ["5.00", "1700", "64", "0.30"],
+    ]
+
+
+def test_budgets_are_of_all_networks_and_of_the_mean_sample():
+    found = budgets(COSTS).loc["pig"]
+    assert found.to_dict() == {
+        "parameters_m": 5,
+        "seen": 1700,
+        "evaluations": 64,
+        "giga": 7,
+        "seconds": 12 / 40,
+    }
+
+
+@pytest.mark.parametrize("key", ["evaluations", "operations"])
+def test_budgets_refuse_folds_that_were_sampled_differently(key):
+    with pytest.raises(InputError, match=f"costs of pig: expected the same {key}"):
+        budgets([cost("pig"), cost("pig", **{key: 1})])
+
+
+def test_table_2_has_the_papers_rows_first_and_in_its_order():
+    real = overlaps()
+    scores = [
+        real.assign(set=real["set"].replace("pig", name)) for name in ("joint", "pig", "ldm", "segguided")
+    ]
+    scores = pd.concat([real[real["dose"] == 0], *(part[part["dose"] > 0] for part in scores)])
+    frame = table2(scores).frame
+    assert frame["row"].tolist() == [
+        "real",
+        "ldm_128",
+        "segguided_128",
+        "pig_64",
+        "pig_128",
+        "pig_192",
+        "ldm_64",
+        "ldm_192",
+        "segguided_64",
+        "segguided_192",
+        "joint_64",
+        "joint_128",
+        "joint_192",
+    ]
+    assert frame["paper_dice"].tolist()[:6] == [52.36, 56.91, 58.30, 56.52, 60.54, 59.14]
+    assert frame["paper_dice"].isna().sum() == 7
+
+
+def test_table_2_caption_says_what_each_generator_cost():
+    assert "PIG 5.00 M, 1,700, 64, 7.0, 0.30 s" in table2(overlaps(), costs=COSTS).caption
+    assert "parameters" not in table2(overlaps()).caption
 
 
 def test_table_1_caption_names_what_the_numbers_depend_on():
-    caption = table1(SCORES, {}, "Profile x, data: y.").caption
+    caption = table1(SCORES, title="Profile x, data: y.").caption
     for part in ("Profile x, data: y. ", "E_1", "30 real slices", "10 subsets of 5", "not comparable"):
         assert part in caption
     assert "n differs" not in caption
-    assert "n differs" in table1([*SCORES[1:], fidelity("pig", 1.0, n=19)], {}).caption
+    assert "n differs" in table1([*SCORES[1:], fidelity("pig", 1.0, n=19)]).caption
 
 
 @pytest.mark.parametrize(
@@ -81,7 +159,7 @@ def test_table_1_caption_names_what_the_numbers_depend_on():
 )
 def test_table_1_refuses(scores, named):
     with pytest.raises(InputError, match=named):
-        table1(scores, {})
+        table1(scores)
 
 
 def test_table_2_means_over_images_then_folds_by_hand():
@@ -131,7 +209,7 @@ def test_table_2_refuses(change, named):
         table2(change(overlaps()))
 
 
-@pytest.mark.parametrize("table", [table1(SCORES, {"pig": 8}), table2(overlaps())], ids=["1", "2"])
+@pytest.mark.parametrize("table", [table1(SCORES, COSTS), table2(overlaps(), costs=COSTS)], ids=["1", "2"])
 class TestFormats:
     def test_csv_and_json_keep_every_digit(self, table):
         read = {line["row"]: line for line in csv.DictReader(io.StringIO(to_csv(table)))}
@@ -189,9 +267,21 @@ def test_verb_writes_table_1(outputs, tmp_path):
     files = [tmp_path / f"{score['set']}.json" for score in SCORES]
     for file, score in zip(files, SCORES, strict=True):
         file.write_text(json.dumps(score))
-    arguments = ["--scores", *map(str, files), "--title", "T.", "--steps", "pig=8", "--out", *outputs]
+    costs = [tmp_path / f"cost{i}.json" for i in range(len(COSTS))]
+    for file, part in zip(costs, COSTS, strict=True):
+        file.write_text(json.dumps(part))
+    arguments = [
+        "--scores",
+        *map(str, files),
+        "--costs",
+        *map(str, costs),
+        "--title",
+        "T.",
+        "--out",
+        *outputs,
+    ]
     assert main(["tables", "1", *arguments]) == 0
-    table = table1(SCORES, {"pig": 8}, "T.")
+    table = table1(SCORES, COSTS, "T.")
     for path, form in zip(outputs, FORMATS.values(), strict=True):
         with open(path, encoding="utf-8") as file:
             assert file.read() == form(table)
@@ -203,7 +293,7 @@ def test_verb_writes_table_2_from_many_files(outputs, tmp_path):
     for (fold, dose), part in scores.groupby(["fold", "dose"]):
         files.append(str(tmp_path / f"{fold}-{dose}.csv"))
         part.to_csv(files[-1], index=False)
-    assert main(["tables", "2", "--scores", *files, "--steps", "segmenter=9", "--out", *outputs]) == 0
+    assert main(["tables", "2", "--scores", *files, "--steps", "9", "--out", *outputs]) == 0
     found = pd.read_csv(outputs[0])
     assert found["dice"].tolist() == pytest.approx(table2(scores).frame["dice"].tolist(), rel=1e-12)
     with open(outputs[2], encoding="utf-8") as file:
@@ -215,7 +305,7 @@ def test_verb_writes_table_2_from_many_files(outputs, tmp_path):
     [
         ("1", "{", [], "scores.txt: expected JSON"),
         ("2", "", [], "scores.txt: expected CSV"),
-        ("2", "id\n1\n", ["--steps", "pig=many"], "--steps pig=many: expected NAME=N"),
+        ("1", "{", ["--costs", "none.json"], "scores.txt: expected JSON"),
     ],
 )
 def test_verb_names_what_is_wrong(number, content, flags, named, outputs, tmp_path, capsys):

@@ -10,9 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
+from pig.methods import METHODS, order
+from pig.pairs import read_archive
 from pig.params import load, to_json
 
 ROOT = Path(__file__).parent.parent
@@ -123,20 +126,22 @@ def test_everything_is_made(study):
     run_ = study / "runs/smoke"
     expected = [run_ / name for name in ("pairs.zip", "split.csv", "progression.npz")]
     for fold in range(p.folds.count):
-        nets = ("guider", "guided", "ddpm") if fold == 0 else ("guider", "guided")
+        nets = order(p.methods)
         expected += [run_ / f"fold{fold}/{net}.{end}" for net in nets for end in ("safetensors", "csv")]
         expected += [
-            run_ / f"fold{fold}/{name}.zip" for name in (("pig", "ddpm", "ddim") if fold == 0 else ("pig",))
+            run_ / f"fold{fold}/{name}.zip" for name in p.methods if METHODS[name].paired or fold == 0
         ]
-        rows = ["real", *(f"pig_{dose}" for dose in p.segmentation.doses)]
+        paired = [name for name in p.methods if METHODS[name].paired]
+        rows = ["real", *(f"{name}_{dose}" for name in paired for dose in p.segmentation.doses)]
         expected += [
             run_ / f"fold{fold}/segment/{row}{end}" for row in rows for end in (".csv", ".curve.csv")
         ]
-    expected += [run_ / f"features/{name}.npz" for name in ("reference", "real", "ddpm", "ddim", "pig")]
-    expected += [run_ / f"fidelity/{name}.json" for name in ("real", "ddpm", "ddim", "pig")]
+    scored = ["real", *(name for name in p.methods if METHODS[name].masks != "varied")]
+    expected += [run_ / f"features/{name}.npz" for name in ("reference", *scored)]
+    expected += [run_ / f"fidelity/{name}.json" for name in scored]
     expected += [study / f"reports/table{n}.{end}" for n in (1, 2) for end in ("csv", "json", "md", "tex")]
     expected += [study / "reports/pairing.csv"]
-    figures = ("progression", "pairs", "curves", "table1", "table2", "data")
+    figures = ("progression", "pairs", "curves", "table1", "table2", "doses", "data")
     expected += [study / f"reports/figures/{name}.png" for name in figures]
     assert [str(p) for p in expected if not p.is_file() or p.stat().st_size == 0] == []
 
@@ -303,8 +308,58 @@ def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
     samples = [re.match(r"Sample (\d+) with pig, fold 0", job) for job in jobs]
     number = max(*p.segmentation.doses, p.fidelity.slices)
     assert sum(int(found[1]) for found in samples if found) == number
-    assert sum(job.startswith("Train") for job in jobs) == 2 * p.folds.count + 1
-    assert sum(job.startswith("Segment") for job in jobs) == p.folds.count * (1 + len(p.segmentation.doses))
+    paired = [name for name in p.methods if METHODS[name].paired]
+    assert sum(job.startswith("Train") for job in jobs) == len(order(p.methods)) * p.folds.count
+    segmenters = 1 + len(paired) * len(p.segmentation.doses)
+    assert sum(job.startswith("Segment") for job in jobs) == p.folds.count * segmenters
+
+
+def test_only_what_the_chosen_methods_need_is_made(study, tmp_path):
+    jobs = planned(study, "--directory", str(tmp_path), "--config", "profile=smoke", "methods=[pig]")
+    trained = {job.split()[2] for job in jobs if job.startswith("Train")}
+    assert trained == {"guider", "guided"}
+    assert {job.split()[3].strip(",") for job in jobs if job.startswith("Sample")} == {"pig"}
+
+
+def costs(study):
+    return [json.loads(path.read_text()) for path in (study / "runs/smoke").rglob("shards/*.json")]
+
+
+def test_every_method_was_trained_and_sampled_alike(study):
+    """Fairness, from what the jobs themselves wrote: the same data, optimiser steps, sampler and numbers."""
+    p = load(study / "params.yaml")
+    found = costs(study)
+    assert {cost["method"] for cost in found} == set(p.methods)
+    for fold in range(p.folds.count):
+        nets = [net for cost in found if cost["fold"] == fold for net in cost["networks"].values()]
+        for key in ("data", "trained_pairs", "seen", "training", "process"):
+            assert len({json.dumps(net[key], sort_keys=True) for net in nets}) == 1, key
+        assert nets[0]["seen"] == p.training.steps * p.training.batch
+    assert len({json.dumps(cost["solver"], sort_keys=True) for cost in found}) == 1
+    for cost in found:
+        wanted = p.sampling.ddpm_steps if cost["method"] == "ddpm" else p.sampling.steps
+        assert cost["steps"] == wanted
+    table = pd.read_csv(study / "reports/table1.csv")
+    assert table["n"].nunique() == 1
+    table = pd.read_csv(study / "reports/table2.csv")
+    doses = table[table["dose"] > 0].groupby("set")["dose"].apply(list).map(sorted)
+    assert all(found == p.segmentation.doses for found in doses)
+
+
+def test_masks_given_to_rivals_are_of_the_folds_training_patients(study):
+    split = pd.read_csv(study / "runs/smoke/split.csv", dtype=str).set_index("id")
+    real = read_archive(study / "runs/smoke/pairs.zip")
+    for path in sorted((study / "runs/smoke").glob("fold*/*.zip")):
+        fold, method = path.parent.name, METHODS[path.stem]
+        generated = read_archive(path)
+        sources = generated.table["mask_of"]
+        if not method.masks:
+            assert (sources == "").all()
+            continue
+        assert set(split.loc[sources, fold]) == {"train"}
+        if method.masks == "given":
+            rows = real.table.set_index("id").index.get_indexer(sources)
+            assert (generated.masks == real.masks[rows]).all()
 
 
 def test_a_killed_training_goes_on_where_it_was(study, tmp_path):

@@ -1,7 +1,8 @@
 """Draw one figure of the reports.
 
 NAME is data (a contact sheet of the data set), curves (losses of the networks), progression (Figure 3: the
-estimates of mask and slice, step by step), pairs (real and generated pairs), table1 or table2 (the tables as bars).
+estimates of mask and slice, step by step), pairs (real and generated pairs), table1 or table2 (the tables as bars),
+doses (Dice by the number of generated pairs).
 Each reads the files of its own options and writes one png; equal inputs give equal bytes.
 """
 
@@ -20,6 +21,7 @@ READS = {  # the options that each figure needs
     "pairs": ("pairs", "generated"),
     "table1": ("table",),
     "table2": ("table", "scores"),
+    "doses": ("table", "scores"),
 }
 OPTIONS = ("pairs", "generated", "frames", "curves", "table", "scores")
 
@@ -27,13 +29,15 @@ OPTIONS = ("pairs", "generated", "frames", "curves", "table", "scores")
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", choices=READS, help=f"one of {', '.join(READS)}")
     parser.add_argument("--pairs", metavar="ZIP", help="archive of the real pairs (data, pairs)")
-    parser.add_argument("--generated", metavar="ZIP", help="archive of generated pairs (pairs)")
+    parser.add_argument(
+        "--generated", metavar="ZIP", nargs="+", help="archives of generated pairs, METHOD.zip (pairs)"
+    )
     parser.add_argument("--frames", metavar="NPZ", help="what `pig progression` wrote (progression)")
     parser.add_argument(
         "--curves", metavar="CSV", nargs="+", help="loss curves, fold{K}/{network}.csv (curves)"
     )
-    parser.add_argument("--table", metavar="CSV", help="what `pig tables` wrote (table1, table2)")
-    parser.add_argument("--scores", metavar="CSV", nargs="+", help="what `pig segment` wrote (table2)")
+    parser.add_argument("--table", metavar="CSV", help="what `pig tables` wrote (table1, table2, doses)")
+    parser.add_argument("--scores", metavar="CSV", nargs="+", help="what `pig segment` wrote (table2, doses)")
     parser.add_argument("--out", metavar="PNG", required=True, help="picture to write")
     add_settings(parser)
 
@@ -56,22 +60,29 @@ def _draw(args: Namespace, columns: int) -> Any:
     import pandas as pd
 
     from pig import figures
+    from pig.methods import METHODS
     from pig.pairs import read_archive
 
     match args.name:
         case "data":
             return figures.data(read_archive(args.pairs), columns)
         case "pairs":
-            return figures.pairs(read_archive(args.pairs), read_archive(args.generated), columns)
+            methods = {
+                METHODS[stem].label if (stem := Path(path).stem) in METHODS else stem: path
+                for path in args.generated
+            }
+            generated = {label: read_archive(path) for label, path in methods.items()}
+            return figures.pairs(read_archive(args.pairs), generated, columns)
         case "progression":
             return figures.progression(*_read_frames(args.frames))
         case "curves":
             return figures.curves(_read_curves(args.curves))
         case "table1":
             return figures.table1(_read_csv(args.table))
-        case _:
+        case name:
             scores = pd.concat([_read_csv(path) for path in args.scores], ignore_index=True)
-            return figures.table2(_read_csv(args.table), scores)
+            draw = {"table2": figures.table2, "doses": figures.doses}[name]
+            return draw(_read_csv(args.table), scores)
 
 
 def _read_csv(path: str) -> Any:

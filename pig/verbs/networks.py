@@ -1,6 +1,7 @@
 """What the verbs share that use trained networks: reading them, their schedule, size and seeds."""
 
 from argparse import Namespace
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pig.errors import InputError
@@ -14,31 +15,37 @@ if TYPE_CHECKING:
 def read_net(path: str, device: "torch.device") -> "tuple[Trained, dict[str, Any]]":
     """A trained network, in evaluation mode on `device`, and its header."""
     from pig import methods, weights
+    from pig.params import Autoencoder, Network, Section
 
     state, header = weights.load(path, ("net", "network", "prediction", "process"))
     if header["net"] not in methods.NETS:
         raise InputError(f"{path}: net is {header['net']!r}; expected one of {', '.join(methods.NETS)}")
-    model = methods.build(header["net"], header["network"])
-    weights.fill(model.net, state, path)  # type: ignore[arg-type]
+    sections: dict[str, Section] = {"network": Network.model_validate(header["network"])}
+    if "autoencoder" in header:
+        sections["autoencoder"] = Autoencoder.model_validate(header["autoencoder"])
+    model = methods.NETS[header["net"]].make(SimpleNamespace(**sections))
+    weights.fill(model, state, path)
     return methods.Trained(model.to(device).eval().requires_grad_(False), header["prediction"]), header
 
 
-def read_nets(method: str, paths: list[str], device: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The method's networks by name, channels last, and the header of one of them."""
+def read_nets(method: str, paths: list[str], device: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The method's networks by name, channels last, and their headers in the method's order."""
     import torch
 
     from pig.methods import METHODS, Trained
 
+    wanted = METHODS[method].nets
     found: dict[str, Any] = {}
-    header: dict[str, Any] = {}
+    headers: dict[str, dict[str, Any]] = {}
     for path in paths:
         trained, header = read_net(path, device)
         model = trained.model.to(memory_format=torch.channels_last)  # faster inference
         found[header["net"]] = Trained(model, trained.prediction)
-    if sorted(found) != sorted(METHODS[method].nets) or len(paths) != len(found):
-        expected = " and ".join(METHODS[method].nets)
+        headers[header["net"]] = header
+    if sorted(found) != sorted(wanted) or len(paths) != len(found):
+        expected = " and ".join(wanted)
         raise InputError(f"--models {' '.join(paths)}: {method} expects {expected}; found {', '.join(found)}")
-    return found, header
+    return found, [headers[name] for name in wanted]
 
 
 def seeds_of(seed: int, fold: int, numbers: range) -> list[int]:

@@ -1,6 +1,7 @@
 """Write Table 1 (fidelity) or Table 2 (segmentation) from scores.
 
-NUMBER 1 reads the json files of `pig fidelity`, 2 the csv files of `pig segment`. Writes four files: csv (full
+NUMBER 1 reads the json files of `pig fidelity`, 2 the csv files of `pig segment`, and both what the samples cost,
+which `pig sample` reports. Writes four files: csv (full
 precision, the paper's numbers beside ours), json (row -> metric -> number, for dvc metrics), md and tex.
 """
 
@@ -22,8 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--title", metavar="TEXT", default="", help="data and profile, the caption's first sentence"
     )
+    parser.add_argument("--costs", metavar="JSON", nargs="*", default=[], help="reports of `pig sample`")
     parser.add_argument(
-        "--steps", metavar="NAME=N", nargs="+", default=[], help="sampling steps by set (1), segmenter=N (2)"
+        "--steps", metavar="N", type=int, help="optimiser steps of a segmenter, for the caption (2)"
     )
     parser.add_argument(
         "--out", metavar="FILE", nargs=4, required=True, help="files to write: .csv, .json, .md and .tex"
@@ -37,22 +39,15 @@ def run(args: Namespace) -> None:
 
     if sorted(Path(path).suffix for path in args.out) != sorted(tables.FORMATS):
         raise InputError(f"--out {' '.join(args.out)}: expected one file each of {', '.join(tables.FORMATS)}")
-    steps = dict(_count(text) for text in args.steps)
+    costs = [_read_json(path) for path in args.costs]
     if args.number == 1:
-        table = tables.table1([_read_json(path) for path in args.scores], steps, args.title)
+        table = tables.table1([_read_json(path) for path in args.scores], costs, args.title)
     else:
         scores = pd.concat([_read_csv(path) for path in args.scores], ignore_index=True)
-        table = tables.table2(scores, steps.get("segmenter"), args.title)
+        table = tables.table2(scores, args.steps, args.title, costs)
     for path in args.out:
         with atomic(path, "w") as file:
             file.write(tables.FORMATS[Path(path).suffix](table))
-
-
-def _count(text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    if not number.isdecimal():
-        raise InputError(f"--steps {text}: expected NAME=N, e.g. pig=256")
-    return name, int(number)
 
 
 def _read_json(path: str) -> Any:

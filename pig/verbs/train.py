@@ -1,15 +1,16 @@
-"""Train one denoiser on the training patients of one fold.
+"""Train one network on the training patients of one fold.
 
-Reads the archive of pairs and the split, and for `guided` also the fold's trained guider. Writes the
-network (.safetensors, its header says how it was made) and its loss curve (csv: step, loss, validation,
-learning_rate). After an interruption run the same command again: it goes on from --state, and the final
-weights are bit-identical (on a CPU) to those of an uninterrupted run.
+NET is an entry of the table NETS in pig/methods.py. Reads the archive of pairs and the split, and for some networks
+the fold's networks that they build on. Writes the network (.safetensors, its header says how it was made) and its
+loss curve (csv: step, loss, validation, learning_rate). After an interruption run the same command again: it goes on
+from --state, and the final weights are bit-identical (on a CPU) to those of an uninterrupted run.
 """
 
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from pig.errors import InputError
+from pig.methods import NETS
 from pig.verbs.common import add_compute, add_settings, compute, settings
 from pig.verbs.fitting import add_fit, digest_of, drop_state, recipe, run_fit
 from pig.verbs.networks import read_net
@@ -18,15 +19,22 @@ if TYPE_CHECKING:
     import torch
     from torch import Generator, Tensor, nn
 
-NETS = ("guider", "guided", "ddpm")
+SHARED = ("network", "process", "training", "folds")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    built_on = "; ".join(f"{name}: {', '.join(net.needs)}" for name, net in NETS.items() if net.needs)
     parser.add_argument("net", metavar="NET", choices=NETS, help=f"one of {', '.join(NETS)}")
     parser.add_argument("--pairs", metavar="ZIP", required=True, help="archive of mask-image pairs")
     parser.add_argument("--split", metavar="CSV", required=True, help="roles by fold, from `pig split`")
     parser.add_argument("--fold", metavar="K", type=int, required=True, help="fold, counted from 0")
-    parser.add_argument("--guider", metavar="FILE", help="the fold's trained guider (for guided only)")
+    parser.add_argument(
+        "--models",
+        metavar="FILE",
+        nargs="*",
+        default=[],
+        help=f"the fold's networks it builds on ({built_on})",
+    )
     parser.add_argument("--out", metavar="FILE", required=True, help="network to write")
     add_fit(parser)
     add_settings(parser)
@@ -34,17 +42,16 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    shared = ("network", "process", "training", "folds")
-    own = ("guider", "guided") if args.net == "guided" else (args.net,)
-    chosen = settings(args, *shared, *own)
-    if (args.guider is not None) != (args.net == "guided"):
-        raise InputError(f"--guider: expected for guided and for no other; training {args.net}")
+    kind = NETS[args.net]
+    chosen = settings(args, *SHARED, *kind.uses)
     device = compute(args)
+    frozen = read_frozen(args, kind.needs, device)
 
     import pandas as pd
     import torch
 
-    from pig import methods, weights
+    from pig import weights
+    from pig.nets import parameters
     from pig.pairs import digest, read_archive, rows
 
     pairs = read_archive(args.pairs)
@@ -56,37 +63,68 @@ def run(args: Namespace) -> None:
     held_out = pairs.select(rows(split, pairs.table, args.fold, "validation"))
 
     torch.manual_seed(chosen.training.seed)
-    model = methods.build(args.net, chosen.network.model_dump())
-    initial = getattr(getattr(chosen, args.net), "initial_weights", None)
+    model = kind.make(chosen)
+    if kind.adopt:
+        model.adopt(frozen[kind.adopt].model.net)  # type: ignore[operator]
+    initial = getattr(getattr(chosen, args.net, None), "initial_weights", None)
     if initial:
-        weights.fill(model.net, weights.load(initial)[0], initial)  # type: ignore[arg-type]
-    frozen = {"guider": read_net(args.guider, device)[0]} if args.guider else {}
+        weights.fill(model, weights.load(initial)[0], initial)
     model.to(device)
     loss, validate = losses(args.net, frozen, chosen, train, held_out, device)
+    plan = recipe(chosen.training, len(train))
     kept = run_fit(
         args,
         model,
         loss,
         len(train),
-        recipe(chosen.training, len(train)),
+        plan,
         validate,
         label=f"{args.net} fold {args.fold}",
         checkpoint_every=chosen.training.checkpoint_every,
-        fingerprint=digest_of(vars(chosen), digest(train), args.net, args.fold, args.guider, initial),
+        fingerprint=digest_of(vars(chosen), digest(train), args.net, args.fold, *args.models, initial),
     )
     model.load_state_dict(kept)
+    if kind.finish:
+        kind.finish(model.eval(), batches(train, chosen.training.batch, device))
+    with torch.no_grad():
+        validation = validate(model.eval())
     header = {
         "net": args.net,
         "fold": args.fold,
         "size": list(pairs.images.shape[1:]),
-        "prediction": getattr(chosen, args.net).prediction,
+        "prediction": getattr(chosen, kind.prediction).prediction if kind.prediction else "",
         "data": digest(train),
         "trained_pairs": len(train),
+        "seen": plan.steps * plan.batch,
+        "parameters": parameters(model),
+        "validation": validation,
         **{key: value.model_dump() for key, value in vars(chosen).items()},
         **provenance("train"),
     }
-    weights.save(args.out, model.net.state_dict(), header)  # type: ignore[union-attr]
+    weights.save(args.out, weights.portable(model), header)
     drop_state(args)
+
+
+def read_frozen(args: Namespace, needs: tuple[str, ...], device: "torch.device") -> dict[str, Any]:
+    """--models by name: exactly those that the network needs, trained in the same fold."""
+    read = [(path, *read_net(path, device)) for path in args.models]
+    found = {header["net"]: trained for _, trained, header in read}
+    if sorted(found) != sorted(needs) or len(read) != len(found):
+        given, expected = (", ".join(names) or "none" for names in (found, needs))
+        raise InputError(f"--models: {args.net} builds on {expected}; found {given}")
+    for path, _, header in read:
+        if header.get("fold", args.fold) != args.fold:
+            raise InputError(f"{path}: expected a network of fold {args.fold}; found fold {header['fold']}")
+    return found
+
+
+def batches(pairs: Any, size: int, device: "torch.device") -> "list[Tensor]":
+    """All images of `pairs`, (B, 1, H, W) in [-1, 1]."""
+    import torch
+
+    from pig.pairs import scale
+
+    return [scale(part.to(device)[:, None]) for part in torch.from_numpy(pairs.images).split(size)]
 
 
 def provenance(verb: str) -> dict[str, str]:
@@ -109,8 +147,7 @@ def losses(net: str, frozen: Any, chosen: Any, train: Any, held_out: Any, device
     """(training loss, validation loss) of `net` for fit(); the validation's draws are always the same."""
     import torch
 
-    from pig.diffusion import draw
-    from pig.methods import NETS, schedule
+    from pig.methods import schedule
     from pig.pairs import scale
     from pig.training import seed_of
 
@@ -126,8 +163,7 @@ def losses(net: str, frozen: Any, chosen: Any, train: Any, held_out: Any, device
 
     def error(model: "nn.Module", masks: "Tensor", images: "Tensor", generator: "Generator") -> "Tensor":
         x0, y0 = masks.float() * 2 - 1, scale(images)
-        draws = draw(x0, alphabar, generator, training.antithetic)
-        return NETS[net].loss(model, frozen, x0, y0, alphabar, draws, chosen)
+        return NETS[net].loss(model, frozen, x0, y0, alphabar, generator, chosen)
 
     def loss(model: "nn.Module", rows: "Tensor", generator: "Generator") -> "Tensor":
         return error(model, data[0][rows], data[1][rows], generator)

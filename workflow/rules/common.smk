@@ -18,6 +18,7 @@ if sys.stderr.isatty():
 
 from pig.code import code_hash
 from pig.errors import InputError
+from pig.methods import METHODS, NETS, order
 from pig.params import resolve, to_json
 
 try:
@@ -25,21 +26,29 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
+if unknown := [name for name in P.methods if name not in METHODS]:
+    raise WorkflowError(f"params.yaml: methods: expected some of {', '.join(METHODS)}; found {unknown[0]!r}")
+
 FOLDS = range(P.folds.count)
-METHODS = {"pig": ["guider", "guided"], "ddpm": ["ddpm"], "ddim": ["ddpm"]}  # the networks of each generator
+CHOSEN = [name for name in METHODS if name in P.methods]  # in the order of the table METHODS
+PAIRED = [name for name in CHOSEN if METHODS[name].paired]  # rows of Table 2; Table 1 is of fold 0 alone
+SAMPLED = {name: FOLDS if name in PAIRED else [0] for name in CHOSEN}
+TRAINED = {  # networks and the folds that have them
+    net: sorted({fold for name in CHOSEN if net in order([name]) for fold in SAMPLED[name]}) for net in order(CHOSEN)
+}
 REAL = {"real": "train", "reference": "test"}  # sets of real slices by their role in fold 0
-SCORED = ["real", "ddpm", "ddim", "pig"]  # rows of Table 1
-TRAINING_SETS = ["real", *(f"pig_{dose}" for dose in P.segmentation.doses)]  # rows of Table 2
-TRAINED = {"guider": FOLDS, "guided": FOLDS, "ddpm": [0]}  # networks and the folds that have them
+SCORED = ["real", *(name for name in CHOSEN if METHODS[name].masks != "varied")]  # rows of Table 1
+TRAINING_SETS = ["real", *(f"{name}_{dose}" for name in PAIRED for dose in P.segmentation.doses)]  # rows of Table 2
 TITLE = f"Profile {P.profile}, data: {P.data.source}."
 SCORES = [f"<run>/fold{fold}/segment/{row}.csv" for fold in FOLDS for row in TRAINING_SETS]
 FIGURES = {  # what each is drawn from, by the options of `pig figures`
     "data": {"pairs": "<pairs>"},
     "curves": {"curves": [f"<run>/fold{fold}/{net}.csv" for net in TRAINED for fold in TRAINED[net]]},
-    "progression": {"frames": "<run>/progression.npz"},
-    "pairs": {"pairs": "<pairs>", "generated": "<run>/fold0/pig.zip"},
     "table1": {"table": "<reports>/table1.csv"},
     "table2": {"table": "<reports>/table2.csv", "scores": SCORES},
+    "doses": {"table": "<reports>/table2.csv", "scores": SCORES},
+    "pairs": {"pairs": "<pairs>", "generated": [f"<run>/fold0/{name}.zip" for name in PAIRED if name in SCORED]},
+    **({"progression": {"frames": "<run>/progression.npz"}} if "pig" in CHOSEN else {}),
 }
 
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
@@ -60,15 +69,22 @@ wildcard_constraints:
     shard=r"\d+",
     dose=r"\d+",
     method="|".join(METHODS),
+    net="|".join(NETS),
 
 
 def bounds(method, fold):
     """First pair of each shard of what `method` generates in `fold`, and the end of the last."""
-    number = max(P.segmentation.doses) if method == "pig" else 0
+    number = max(P.segmentation.doses) if method in PAIRED else 0
     if int(fold) == 0:
         number = max(number, P.fidelity.slices)
     shards = min(P.sampling.shards, number)
     return [number * shard // shards for shard in range(shards + 1)]
+
+
+def shards(method, fold, ending):
+    """The files of what `method` generates in `fold`, one a shard."""
+    number = len(bounds(method, fold)) - 1
+    return [f"<run>/fold{fold}/shards/{method}.{shard}.{ending}" for shard in range(number)]
 
 
 def span(wildcards):

@@ -1,9 +1,11 @@
 # Sample i of a fold depends on the seed, the fold and i alone, so shards of any size join into the same archive.
 rule sample:
     input:
-        lambda w: expand("<run>/fold{fold}/{net}.safetensors", fold=w.fold, net=METHODS[w.method]),
+        models=lambda w: expand("<run>/fold{fold}/{net}.safetensors", fold=w.fold, net=METHODS[w.method].nets),
+        masks=lambda w: ["<pairs>", "<run>/split.csv"] if METHODS[w.method].masks else [],
     output:
-        "<run>/fold{fold}/shards/{method}.{shard}.zip",
+        samples="<run>/fold{fold}/shards/{method}.{shard}.zip",
+        report="<run>/fold{fold}/shards/{method}.{shard}.json",
     log:
         "<log>/fold{fold}/{method}.{shard}.log",
     benchmark:
@@ -17,23 +19,20 @@ rule sample:
     params:
         first=lambda w: span(w)[0],
         number=lambda w: span(w)[1],
+        masks=lambda w, input: "--pairs {} --split {}".format(*input.masks) if input.masks else "",
         cfg=to_json(P, "sampling"),
         code=code_hash("verbs.sample"),
     message:
         "Sample {params.number} with {wildcards.method}, fold {wildcards.fold}, from number {params.first}"
     shell:
-        "pig sample {wildcards.method} --cfg {params.cfg:q} --threads {threads} --models {input}"
-        " --first {params.first} --number {params.number} --out {output} 2>&1 | tee {log}"
+        "pig sample {wildcards.method} --cfg {params.cfg:q} --threads {threads} --models {input.models}"
+        " {params.masks} --first {params.first} --number {params.number} --out {output.samples}"
+        " --report {output.report} 2>&1 | tee {log}"
 
 
 rule merge:
     input:
-        lambda w: expand(
-            "<run>/fold{fold}/shards/{method}.{shard}.zip",
-            fold=w.fold,
-            method=w.method,
-            shard=range(len(bounds(w.method, w.fold)) - 1),
-        ),
+        lambda w: shards(w.method, w.fold, "zip"),
     output:
         "<run>/fold{fold}/{method}.zip",
     log:
@@ -52,7 +51,7 @@ rule merge:
 
 rule progression:
     input:
-        expand("<run>/fold0/{net}.safetensors", net=METHODS["pig"]),
+        expand("<run>/fold0/{net}.safetensors", net=METHODS["pig"].nets),
     output:
         "<run>/progression.npz",
     log:

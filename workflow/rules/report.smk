@@ -2,7 +2,7 @@
 rule pairing:
     input:
         pairs="<pairs>",
-        generated=expand("<run>/fold{fold}/pig.zip", fold=FOLDS),
+        generated=expand("<run>/fold{fold}/{method}.zip", method=PAIRED, fold=FOLDS),
     output:
         "<reports>/pairing.csv",
     log:
@@ -22,7 +22,8 @@ rule pairing:
 
 rule table1:
     input:
-        expand("<run>/fidelity/{set}.json", set=SCORED),
+        scores=expand("<run>/fidelity/{set}.json", set=SCORED),
+        costs=[file for name in SCORED[1:] for file in shards(name, 0, "json")],
     output:
         multiext("<reports>/table1", ".csv", ".json", ".md", ".tex"),
     log:
@@ -30,17 +31,17 @@ rule table1:
     localrule: True
     params:
         title=TITLE,
-        steps=[f"ddpm={P.sampling.ddpm_steps}", f"ddim={P.sampling.steps}", f"pig={P.sampling.steps}"],
         code=code_hash("verbs.tables"),
     message:
         "Table 1"
     shell:
-        "pig tables 1 --scores {input} --title {params.title:q} --steps {params.steps} --out {output} 2>&1 | tee {log}"
+        "pig tables 1 --scores {input.scores} --costs {input.costs} --title {params.title:q} --out {output} 2>&1 | tee {log}"
 
 
 rule table2:
     input:
-        SCORES,
+        scores=SCORES,
+        costs=[file for name in PAIRED for fold in FOLDS for file in shards(name, fold, "json")],
     output:
         multiext("<reports>/table2", ".csv", ".json", ".md", ".tex"),
     log:
@@ -48,12 +49,13 @@ rule table2:
     localrule: True
     params:
         title=TITLE,
-        steps=f"segmenter={P.segmentation.steps}",
+        steps=P.segmentation.steps,
         code=code_hash("verbs.tables"),
     message:
         "Table 2"
     shell:
-        "pig tables 2 --scores {input} --title {params.title:q} --steps {params.steps} --out {output} 2>&1 | tee {log}"
+        "pig tables 2 --scores {input.scores} --costs {input.costs} --title {params.title:q} --steps {params.steps}"
+        " --out {output} 2>&1 | tee {log}"
 
 
 rule figure:

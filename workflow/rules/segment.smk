@@ -30,25 +30,25 @@ rule segment:
     input:
         pairs="<pairs>",
         split="<run>/split.csv",
-        generated="<run>/fold{fold}/pig.zip",
+        generated="<run>/fold{fold}/{method}.zip",
     output:
-        scores="<run>/fold{fold}/segment/pig_{dose}.csv",
-        curve="<run>/fold{fold}/segment/pig_{dose}.curve.csv",
+        scores="<run>/fold{fold}/segment/{method}_{dose}.csv",
+        curve="<run>/fold{fold}/segment/{method}_{dose}.curve.csv",
     log:
-        "<log>/fold{fold}/segment/pig_{dose}.log",
+        "<log>/fold{fold}/segment/{method}_{dose}.log",
     benchmark:
-        "<log>/fold{fold}/segment/pig_{dose}.tsv"
+        "<log>/fold{fold}/segment/{method}_{dose}.tsv"
     threads: 1
     resources:
         gpu=GPU,
         mem_mb=16000,
         runtime="1d",
     params:
-        state=f"{SCRATCH}/fold{{fold}}/segment.pig_{{dose}}.pt",
+        state=f"{SCRATCH}/fold{{fold}}/segment.{{method}}_{{dose}}.pt",
         cfg=to_json(P, "segmentation"),
         code=code_hash("verbs.segment"),
     message:
-        "Segment the test patients of fold {wildcards.fold}: trained on real pairs and {wildcards.dose} of PIG's"
+        "Segment the test patients of fold {wildcards.fold}: trained on real pairs and {wildcards.dose} of {wildcards.method}"
     shell:
         "pig segment --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
         " --fold {wildcards.fold} --generated {input.generated} --dose {wildcards.dose}"

@@ -1,0 +1,114 @@
+"""The autoencoder of LDM: sizes, the loss's separate parts, unit variance of latents, and that it can learn."""
+
+import pytest
+import torch
+
+from pig.autoencoder import Autoencoder, Penalty, autoencoder_loss, calibrate
+from pig.errors import InputError
+
+NONE = Penalty(kl=0.0, adversarial=0.0, start=0)
+
+
+def model(factor=2, seed=0):
+    torch.manual_seed(seed)
+    return Autoencoder(channels=3, factor=factor, width=8, blocks=1, groups=4, patches=2)
+
+
+def images(n=4, height=16, width=16):
+    generator = torch.Generator().manual_seed(3)
+    coarse = torch.randn(n, 1, height // 4, width // 4, generator=generator)
+    return torch.nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear").clamp(-1, 1)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_latents_are_smaller_by_the_factor_and_images_come_back(factor):
+    net, y = model(factor), images(2, 16, 24)
+    z = net.encode(y)
+    assert z.shape[1:] == net.shape(16, 24) == (3, 16 // factor, 24 // factor)
+    assert net.decode(z).shape == y.shape
+    assert net.shrink(y).shape == (2, 1, 16 // factor, 24 // factor)
+
+
+def test_a_mask_is_averaged_over_the_area_of_a_latent():
+    mask = -torch.ones(1, 1, 4, 4)
+    mask[0, 0, 0, 0] = mask[0, 0, 2:, 2:] = 1
+    assert model().shrink(mask)[0, 0].tolist() == [[-0.5, -1], [-1, 1]]
+
+
+def test_what_cannot_be_halved_is_refused():
+    with pytest.raises(InputError, match="power of two"):
+        model(3)
+    with pytest.raises(InputError, match="multiples of 2"):
+        model(2).shape(16, 15)
+
+
+def test_latents_have_unit_variance_over_all_batches_together():
+    net, y = model(), images(6)
+    calibrate(net, list(y.split(4)))
+    assert net.encode(y).var(unbiased=False).item() == pytest.approx(1, abs=1e-5)
+    rebuilt = net.decode(net.encode(y))
+    assert torch.allclose(rebuilt, net.decoder(net.posterior(y)[0]), atol=1e-5)
+
+
+def test_the_loss_is_l1_and_kl_as_defined():
+    net, y = model().train(), images()
+    mean, logvar = net.posterior(y)
+    eps = torch.randn(mean.shape, generator=torch.Generator().manual_seed(9))
+    y_hat = net.decoder(mean + torch.exp(logvar / 2) * eps)
+    normal = torch.distributions.Normal(mean, torch.exp(logvar / 2))
+    kl = (
+        torch.distributions.kl_divergence(normal, torch.distributions.Normal(0, 1)).sum((1, 2, 3)).mean()
+        / 256
+    )
+    expected = (y_hat - y).abs().mean() + 0.3 * kl
+    found = autoencoder_loss(net, y, Penalty(0.3, 0.0, 0), torch.Generator().manual_seed(9))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_the_adversarial_term_waits_for_its_step_and_a_resumed_count_goes_on():
+    net, y = model().train(), images()
+    late = Penalty(0.0, 0.5, start=2)
+    losses = [autoencoder_loss(net, y, late, torch.Generator().manual_seed(1)).item() for _ in range(3)]
+    assert losses[0] == losses[1] != losses[2]
+    other = model().train()
+    other.load_state_dict(net.state_dict())
+    assert other.step == 3
+
+
+def test_each_side_learns_from_its_own_part_only():
+    """The discriminator's gradient is that of the hinge loss, the autoencoder's knows no hinge loss."""
+    y = images()
+    net = model().train()
+    autoencoder_loss(net, y, Penalty(0.0, 0.5, 0), torch.Generator().manual_seed(1)).backward()
+    found = {name: value.grad.clone() for name, value in net.discriminator.named_parameters()}
+
+    again = model().train()
+    mean, logvar = again.posterior(y)
+    eps = torch.randn(mean.shape, generator=torch.Generator().manual_seed(1))
+    y_hat = again.decoder(mean + (logvar / 2).exp() * eps)
+    judge = again.discriminator
+    hinge = torch.relu(1 - judge(y)).mean() + torch.relu(1 + judge(y_hat.detach())).mean()
+    (0.5 * hinge).backward()
+    for name, value in judge.named_parameters():
+        assert torch.allclose(found[name], value.grad, atol=1e-7), name
+
+    for parameter in again.parameters():
+        parameter.grad = None
+    rebuilt, fooled = (y_hat - y).abs().mean(), -judge(y_hat).mean()
+    last = again.decoder[-1].weight
+    sizes = [torch.autograd.grad(term, last, retain_graph=True)[0].norm() for term in (rebuilt, fooled)]
+    (rebuilt + 0.5 * sizes[0] / (sizes[1] + 1e-4) * fooled).backward()
+    for name, value in again.encoder.named_parameters():
+        assert torch.allclose(dict(net.encoder.named_parameters())[name].grad, value.grad, atol=1e-6), name
+
+
+def test_it_learns_one_image_by_heart():
+    net, y = model().train(), images(1)
+    optimizer, generator = torch.optim.Adam(net.parameters(), 5e-3), torch.Generator().manual_seed(0)
+    for _ in range(150):
+        optimizer.zero_grad()
+        autoencoder_loss(net, y, Penalty(1e-6, 0.0, 0), generator).backward()
+        optimizer.step()
+    with torch.no_grad():
+        error = autoencoder_loss(net.eval(), y, NONE).item()
+    assert error < 0.1 * y.abs().mean().item()

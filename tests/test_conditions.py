@@ -1,0 +1,68 @@
+"""Masks for conditional rivals: which, how often, and where a varied one may lie."""
+
+import numpy as np
+import pytest
+
+from pig.conditions import rows, tissue, vary
+from pig.phantom import phantom
+
+
+def test_each_mask_is_used_once_before_any_is_used_again():
+    found = rows(range(25), 10, seed=3)
+    assert sorted(found[:10]) == list(range(10))
+    assert set(found[10:]) <= set(range(10))
+    assert found[:10] != list(range(10))
+
+
+def test_a_shard_asks_for_what_the_whole_would():
+    whole = rows(range(40), 7, seed=1)
+    assert rows(range(9, 30), 7, seed=1) == whole[9:30]
+    assert rows(range(40), 7, seed=2) != whole
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return phantom(6, ["CC", "MLO"], 1, 64, 11)
+
+
+def test_a_varied_mask_lies_in_the_breast_in_one_piece_and_elsewhere(pairs):
+    moved = 0
+    for number, (image, mask) in enumerate(zip(pairs.images, pairs.masks, strict=True)):
+        found = vary(mask, image, number, seed=4)
+        assert found.shape == mask.shape
+        assert found.dtype == bool
+        assert found.any()
+        ratio = found.sum() / mask.sum()
+        assert 0.4 < ratio < 2.2  # 0.75^2 .. 1.33^2, and the rounding of small lesions
+        if not np.array_equal(found, mask):
+            moved += 1
+            assert not (found & ~tissue(image)).any()
+    assert moved >= len(pairs) - 1
+
+
+def test_the_same_number_gives_the_same_mask_and_another_another(pairs):
+    image, mask = pairs.images[0], pairs.masks[0]
+    assert np.array_equal(vary(mask, image, 5, 1), vary(mask, image, 5, 1))
+    assert not np.array_equal(vary(mask, image, 5, 1), vary(mask, image, 6, 1))
+
+
+def test_where_there_is_no_room_the_mask_stays():
+    mask = np.zeros((16, 16), bool)
+    mask[:] = True
+    image = np.full((16, 16), 9, np.uint8)
+    image[:, 8:] = 255
+    image[3, 3] = 0
+    assert np.array_equal(vary(mask, np.pad(image, 0), 0, 0), mask)
+    empty = np.zeros((16, 16), bool)
+    assert np.array_equal(vary(empty, image, 0, 0), empty)
+
+
+def test_tissue_is_the_largest_bright_region_with_its_holes():
+    image = np.zeros((12, 12), np.uint8)
+    image[2:10, 1:8] = 100
+    image[5, 4] = 0
+    image[11, 11] = 100
+    expected = np.zeros((12, 12), bool)
+    expected[2:10, 1:8] = True
+    assert np.array_equal(tissue(image), expected)
+    assert tissue(np.zeros((4, 4), np.uint8)).all()
