@@ -34,11 +34,15 @@ CHOSEN = [name for name in METHODS if name in P.methods]  # in the order of the 
 PAIRED = [name for name in CHOSEN if METHODS[name].paired]  # rows of Table 2; Table 1 is of fold 0 alone
 SAMPLED = {name: FOLDS if name in PAIRED else [0] for name in CHOSEN}
 TRAINED = {  # networks and the folds that have them
-    net: sorted({fold for name in CHOSEN if net in order([name]) for fold in SAMPLED[name]}) for net in order(CHOSEN)
+    net: sorted({fold for name in CHOSEN if net in order([name]) for fold in SAMPLED[name]})
+    for net in order(CHOSEN)
 }
 REAL = {"real": "train", "reference": "test"}  # sets of real slices by their role in fold 0
 SCORED = ["real", *(name for name in CHOSEN if METHODS[name].masks != "varied")]  # rows of Table 1
-TRAINING_SETS = ["real", *(f"{name}_{dose}" for name in PAIRED for dose in P.segmentation.doses)]  # rows of Table 2
+TRAINING_SETS = [
+    "real",
+    *(f"{name}_{dose}" for name in PAIRED for dose in P.segmentation.doses),
+]  # rows of Table 2
 TITLE = f"Profile {P.profile}, data: {P.data.source}."
 SCORES = [f"<run>/fold{fold}/segment/{row}.csv" for fold in FOLDS for row in TRAINING_SETS]
 FIGURES = {  # what each is drawn from, by the options of `pig figures`
@@ -47,7 +51,10 @@ FIGURES = {  # what each is drawn from, by the options of `pig figures`
     "table1": {"table": "<reports>/table1.csv"},
     "table2": {"table": "<reports>/table2.csv", "scores": SCORES},
     "doses": {"table": "<reports>/table2.csv", "scores": SCORES},
-    "pairs": {"pairs": "<pairs>", "generated": [f"<run>/fold0/{name}.zip" for name in PAIRED if name in SCORED]},
+    "pairs": {
+        "pairs": "<pairs>",
+        "generated": [f"<run>/fold0/{name}.zip" for name in PAIRED if name in SCORED],
+    },
     **({"progression": {"frames": "<run>/progression.npz"}} if "pig" in CHOSEN else {}),
 }
 
