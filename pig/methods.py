@@ -59,10 +59,14 @@ class Method:
     sample: Callable[[Mapping[str, Trained], list[Generator], Sequence[int], Tensor, Settings], Frames]
 
 
+def _weights(own: Settings) -> dict[str, float | None]:
+    return {"min_snr": own.min_snr, "max_snr": own.max_snr}
+
+
 # ---------------------------- losses: (model, frozen, x0, y0, alphabar, draws, settings)
 def _guider(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[no-untyped-def]
     own = settings.guider
-    return guider_loss(model, x0, y0, alphabar, draws, prediction=own.prediction, min_snr=own.min_snr)
+    return guider_loss(model, x0, y0, alphabar, draws, prediction=own.prediction, **_weights(own))
 
 
 def _guided(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[no-untyped-def]
@@ -76,15 +80,15 @@ def _guided(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[n
         draws,
         prediction=own.prediction,
         guider_prediction=guider.prediction,
-        min_snr=own.min_snr,
         clip_guide=own.clip_guide,
         weight={"none": None, "sigmoid": torch.sigmoid}[own.loss_weight],
+        **_weights(own),
     )
 
 
 def _ddpm(model, frozen, x0, y0, alphabar, draws, settings):  # type: ignore[no-untyped-def]
     own = settings.ddpm
-    return image_loss(model, y0, None, alphabar, draws, prediction=own.prediction, min_snr=own.min_snr)
+    return image_loss(model, y0, None, alphabar, draws, prediction=own.prediction, **_weights(own))
 
 
 # ---------------------------- samplers: (nets, generators, shape, alphabar, sampling)

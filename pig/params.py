@@ -64,6 +64,13 @@ class Process(Section):
 class Denoiser(Section):
     prediction: Prediction
     min_snr: Positive | None
+    max_snr: Positive | None
+
+    @model_validator(mode="after")
+    def _not_crossed(self) -> "Denoiser":
+        if self.min_snr is not None and self.max_snr is not None and self.max_snr > self.min_snr:
+            raise ValueError(f"max_snr: expected at most min_snr = {self.min_snr}; found {self.max_snr}")
+        return self
 
 
 class Guided(Denoiser):
