@@ -59,28 +59,28 @@ def step(
 
 # ------------------------------------------------------------------ what a network predicts
 class Prediction(NamedTuple):
-    """A parameterisation of the denoiser, as two small functions and its share of min-SNR weighting."""
+    """A parameterisation of the denoiser, as two small functions and the weight that its plain loss implies."""
 
     target: Callable[[Tensor, Tensor, Tensor], Tensor]  # (x0, eps, a) -> what `out` is trained on
     x0_hat: Callable[[Tensor, Tensor, Tensor], Tensor]  # (out, xt, a) -> x0_hat
-    min_snr: Callable[[Tensor, float], Tensor]  # (snr, gamma) -> weight (Hang et al. 2023)
+    implied: Callable[[Tensor], Tensor]  # snr -> weight of the error of x0 in an unweighted loss
 
 
 PREDICTIONS = {
     "eps": Prediction(  # the paper
         target=lambda x0, eps, a: eps,
         x0_hat=lambda out, xt, a: denoise(xt, out, a),
-        min_snr=lambda snr, gamma: snr.clamp(max=gamma) / snr,
+        implied=lambda snr: snr,
     ),
     "v": Prediction(  # Salimans & Ho 2022, Appendix D
         target=lambda x0, eps, a: a.sqrt() * eps - (1 - a).sqrt() * x0,
         x0_hat=lambda out, xt, a: a.sqrt() * xt - (1 - a).sqrt() * out,
-        min_snr=lambda snr, gamma: snr.clamp(max=gamma) / (snr + 1),
+        implied=lambda snr: snr + 1,
     ),
     "x0": Prediction(
         target=lambda x0, eps, a: x0,
         x0_hat=lambda out, xt, a: out,
-        min_snr=lambda snr, gamma: snr.clamp(max=gamma),
+        implied=lambda snr: torch.ones_like(snr),
     ),
 }
 
@@ -128,11 +128,26 @@ def _at(alphabar: Tensor, t: Tensor, like: Tensor) -> Tensor:
     return alphabar.to(like.device)[t].to(like.dtype).view(-1, 1, 1, 1)
 
 
-def _error(out: Tensor, x0: Tensor, eps: Tensor, a: Tensor, prediction: str, min_snr: float | None) -> Tensor:
-    """Squared error of each pixel, weighted by min-SNR with gamma = min_snr if that is given."""
+def _error(
+    out: Tensor,
+    x0: Tensor,
+    eps: Tensor,
+    a: Tensor,
+    prediction: str,
+    min_snr: float | None,
+    max_snr: float | None,
+) -> Tensor:
+    """Squared error of each pixel; with min_snr or max_snr, that of x0 weighs min(snr, min_snr), max(snr, max_snr).
+
+    min_snr is gamma of min-SNR weighting (Hang et al. 2023); max_snr, 1 in truncated SNR weighting (Salimans & Ho
+    2022), keeps the noisiest steps from weighing next to nothing. Both: snr between max_snr and min_snr.
+    """
     kind = PREDICTIONS[prediction]
     error = (kind.target(x0, eps, a) - out).square()
-    return error if min_snr is None else error * kind.min_snr(a / (1 - a), min_snr)
+    if min_snr is None and max_snr is None:
+        return error
+    snr = a / (1 - a)
+    return error * snr.clamp(min=max_snr, max=min_snr) / kind.implied(snr)
 
 
 def guider_loss(
@@ -144,12 +159,13 @@ def guider_loss(
     *,
     prediction: str = "eps",
     min_snr: float | None = None,
+    max_snr: float | None = None,
 ) -> Tensor:
     """Algorithm 1: the guider model_x(x_t, y_t, t) learns eps_1 (or its own `prediction`); a scalar."""
     t, eps_1, eps_2 = draws or draw(x0, alphabar)
     a = _at(alphabar, t, x0)
     xt, yt = noise(x0, eps_1, a), noise(y0, eps_2, a)
-    return _error(guider(xt, yt, t), x0, eps_1, a, prediction, min_snr).mean()
+    return _error(guider(xt, yt, t), x0, eps_1, a, prediction, min_snr, max_snr).mean()
 
 
 def guided_loss(
@@ -163,6 +179,7 @@ def guided_loss(
     prediction: str = "eps",
     guider_prediction: str = "eps",
     min_snr: float | None = None,
+    max_snr: float | None = None,
     clip_guide: bool = False,
     weight: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
@@ -176,7 +193,7 @@ def guided_loss(
     xt, yt = noise(x0, eps_1, a), noise(y0, eps_2, a)
     with torch.no_grad():
         x0_hat, _ = estimate(guider(xt, yt, t), xt, a, guider_prediction, clip_guide)
-    error = _error(guided(yt, x0_hat, t), y0, eps_2, a, prediction, min_snr)
+    error = _error(guided(yt, x0_hat, t), y0, eps_2, a, prediction, min_snr, max_snr)
     return (error if weight is None else error * weight(x0_hat)).mean()
 
 
@@ -189,12 +206,13 @@ def image_loss(
     *,
     prediction: str = "eps",
     min_snr: float | None = None,
+    max_snr: float | None = None,
 ) -> Tensor:
     """One chain, for the rivals (Ho et al. 2020, Eq. 14); the guide is None, the true mask or its latent."""
     t, _, eps_2 = draws or draw(y0, alphabar)
     a = _at(alphabar, t, y0)
     yt = noise(y0, eps_2, a)
-    return _error(model(yt, guide, t), y0, eps_2, a, prediction, min_snr).mean()
+    return _error(model(yt, guide, t), y0, eps_2, a, prediction, min_snr, max_snr).mean()
 
 
 # ------------------------------------------------------------------ sampling

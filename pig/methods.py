@@ -110,12 +110,16 @@ def _latent(settings: Settings) -> "nn.Module":
     return Concatenated(_unet(settings, own.channels + 1, own.channels, stem=stem))
 
 
+def _weights(own: Settings) -> dict[str, float | None]:
+    return {"min_snr": own.min_snr, "max_snr": own.max_snr}
+
+
 # ---------------------------- losses: (model, frozen, x0, y0, alphabar, generator, settings)
 def _guider_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
     from pig.diffusion import draw, guider_loss
 
     own, draws = settings.guider, draw(x0, alphabar, generator, settings.training.antithetic)
-    return guider_loss(model, x0, y0, alphabar, draws, prediction=own.prediction, min_snr=own.min_snr)
+    return guider_loss(model, x0, y0, alphabar, draws, prediction=own.prediction, **_weights(own))
 
 
 def _guided_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
@@ -133,9 +137,9 @@ def _guided_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type:
         draw(x0, alphabar, generator, settings.training.antithetic),
         prediction=own.prediction,
         guider_prediction=guider.prediction,
-        min_snr=own.min_snr,
         clip_guide=own.clip_guide,
         weight={"none": None, "sigmoid": torch.sigmoid}[own.loss_weight],
+        **_weights(own),
     )
 
 
@@ -143,7 +147,7 @@ def _image_loss(model, y0, guide, alphabar, generator, settings, own):  # type: 
     from pig.diffusion import draw, image_loss
 
     draws = draw(y0, alphabar, generator, settings.training.antithetic)
-    return image_loss(model, y0, guide, alphabar, draws, prediction=own.prediction, min_snr=own.min_snr)
+    return image_loss(model, y0, guide, alphabar, draws, prediction=own.prediction, **_weights(own))
 
 
 def _ddpm_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
@@ -163,7 +167,8 @@ def _segguided_loss(model, frozen, x0, y0, alphabar, generator, settings):  # ty
 
 def _controlnet_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
     """Zhang et al. 2023: what the frozen network predicts, given the clean mask."""
-    own = SimpleNamespace(prediction=settings.ddpm.prediction, min_snr=settings.controlnet.min_snr)
+    weights = _weights(settings.controlnet)
+    own = SimpleNamespace(prediction=settings.ddpm.prediction, **weights)
     return _image_loss(model, y0, x0, alphabar, generator, settings, own)
 
 

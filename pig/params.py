@@ -61,9 +61,19 @@ class Process(Section):
     beta_T: Share
 
 
-class Denoiser(Section):
-    prediction: Prediction
+class Weighted(Section):
     min_snr: Positive | None
+    max_snr: Positive | None
+
+    @model_validator(mode="after")
+    def _not_crossed(self) -> "Weighted":
+        if self.min_snr is not None and self.max_snr is not None and self.max_snr > self.min_snr:
+            raise ValueError(f"max_snr: expected at most min_snr = {self.min_snr}; found {self.max_snr}")
+        return self
+
+
+class Denoiser(Weighted):
+    prediction: Prediction
 
 
 class Guided(Denoiser):
@@ -76,8 +86,8 @@ class SegGuided(Denoiser):
     ablation: Chance
 
 
-class ControlNet(Section):
-    min_snr: Positive | None
+class ControlNet(Weighted):
+    """It predicts what the network predicts that it steers."""
 
 
 class Autoencoder(Section):

@@ -75,13 +75,14 @@ def test_clipping_bounds_x0_hat_and_stays_consistent_with_xt():
     assert torch.allclose(D.noise(x0_hat, eps, a), xt)
 
 
-@pytest.mark.parametrize("gamma", [0.5, 5.0])
-def test_min_snr_weights_every_prediction_alike_in_x0(gamma):
-    """The weights differ so that the same error of x0_hat costs the same: min(snr, gamma) times its square."""
+@pytest.mark.parametrize(("least", "most"), [(None, 0.5), (None, 5.0), (1.0, None), (0.1, 5.0)])
+def test_snr_weights_every_prediction_alike_in_x0(least, most):
+    """The weights differ so that the same error of x0_hat costs the same: the snr between least and most, times it."""
     x0, eps, wrong = randn(5, 1, 2, 2), randn(5, 1, 2, 2, seed=1), randn(5, 1, 2, 2, seed=2)
     t = torch.tensor([1, 50, 200, 600, T])
     xt, snr = D.noise(x0, eps, rowwise(t)), rowwise(t) / (1 - rowwise(t))
-    expected = (snr.clamp(max=gamma) * (wrong - x0) ** 2).mean()
+    weight = snr.maximum(torch.tensor(least or 0.0)).minimum(torch.tensor(most or torch.inf))
+    expected = (weight * (wrong - x0) ** 2).mean()
     _, wrong_eps = D.estimate(wrong, xt, rowwise(t), "x0")
     for prediction, kind in D.PREDICTIONS.items():
         out = kind.target(wrong, wrong_eps, rowwise(t))
@@ -92,7 +93,8 @@ def test_min_snr_weights_every_prediction_alike_in_x0(gamma):
             ALPHABAR,
             D.Draws(t, eps, eps),
             prediction=prediction,
-            min_snr=gamma,
+            min_snr=most,
+            max_snr=least,
         )
         assert torch.allclose(loss, expected, rtol=1e-6)
 

@@ -35,6 +35,7 @@ def test_paper_is_the_paper():
     assert (p.sampling.steps, p.sampling.ddpm_steps, p.sampling.guide) == (256, 1024, "x0_hat")
     assert {p.guider.prediction, p.guided.prediction, p.ddpm.prediction} == {"eps"}
     assert {p.guider.min_snr, p.guided.min_snr, p.ddpm.min_snr} == {None}
+    assert {p.guider.max_snr, p.guided.max_snr, p.ddpm.max_snr} == {None}
     assert (p.guided.loss_weight, p.guided.clip_guide, p.guided.initial_weights) == ("none", False, None)
     assert p.fidelity.slices == 2048
     assert p.segmentation.doses == [1024, 2048, 3072]
@@ -74,6 +75,7 @@ def test_an_ill_typed_key_is_named(section, key):
     ("change", "named"),
     [
         ({"guider": {"prediction": "score"}}, "guider.prediction"),
+        ({"guider": {"min_snr": 1.0, "max_snr": 5.0}}, "guider"),
         ({"training": {"batch": "6"}}, "training.batch"),
         ({"training": {"batch": 0}}, "training.batch"),
         ({"training": {"steps": 10}}, "training"),
