@@ -25,7 +25,7 @@ class UNet(nn.Module):
     blocks       residual blocks a level on the way down; one more on the way up
     dropout      inside the residual blocks
     stem         stem x stem pixels are folded into channels first, unfolded last: stem^2 times less work
-    groups       of the group normalisation (the next smaller number that divides a layer's channels)
+    groups       of the group normalisation (as many of them as divide a layer's channels)
 
     H and W must be divisible by stem * 2^(levels - 1), else InputError. The defaults are the authors' network
     (7,125,409 parameters). Attention sits at the last level and in the middle, whatever the image size.
@@ -272,9 +272,12 @@ class Upsample(nn.Module):
 
 
 def group_norm(channels: int, groups: int) -> nn.GroupNorm:
-    """GroupNorm of `groups` groups, or of the next smaller number that divides the channels."""
-    fit = max(g for g in range(1, min(groups, channels) + 1) if channels % g == 0)
-    return nn.GroupNorm(fit, channels, eps=1e-6)
+    """GroupNorm of `groups` groups, or of as many of them as divide the channels.
+
+    A group of one channel takes out what is added to the whole channel, the time embedding: so it is in the first
+    levels of the authors' network, of 32 channels in 32 groups. Narrow networks want fewer groups than channels.
+    """
+    return nn.GroupNorm(math.gcd(groups, channels), channels, eps=1e-6)
 
 
 def tokens(x: Tensor) -> Tensor:

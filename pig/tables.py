@@ -35,7 +35,7 @@ PAPER_OVERLAP = {  # (set, place of the dose among three) -> numbers, in the pap
 NOT_COMPARABLE = "other, private data ({source}), not comparable with ours"
 
 LABELS = {"real": "Real (floor)"} | {name: method.label for name, method in METHODS.items()}
-TABLE_1_ORDER = ("real", "ddpm", "ddim", "pig")  # the paper's rows; ours after
+PAPER_ROWS = ("real", *PAPER_FID)  # the first rows of Table 1; ours after
 OVERLAP = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
 FIDELITY_KEYS = (
     "set",
@@ -169,7 +169,7 @@ def table1(
             "kid_x1000_sd": 1000 * by_set[name]["kid_std"],
             "paper_fid": PAPER_FID.get(name),
         }
-        for name, label in sorted(LABELS.items(), key=lambda item: item[0] not in TABLE_1_ORDER)
+        for name, label in {**{name: LABELS[name] for name in PAPER_ROWS}, **LABELS}.items()
         if name in by_set
     ]
     frame = pd.DataFrame(rows).astype(dict.fromkeys((*BUDGET, "paper_fid"), float))

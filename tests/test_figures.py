@@ -186,7 +186,9 @@ def test_every_is_evenly_spaced(n, wanted):
 def test_curves_draws_both_losses_of_every_fold():
     figure = figures.curves(CURVES)
     panels = [axes for axes in figure.axes if axes.lines]
-    assert [axes.get_title(loc="left") for axes in panels] == list(figures.NETS.values())
+    assert [axes.get_title(loc="left") for axes in panels] == [
+        figures.NETS[name] for name in ("guider", "guided", "ddpm")
+    ]
     guided = panels[1]
     for fold in (0, 1):
         for line, column in zip(guided.lines[2 * fold : 2 * fold + 2], ("loss", "validation"), strict=True):
@@ -301,6 +303,7 @@ def inputs(tmp_path):
         "curves": ["--curves", "fold0/guider.csv", "fold0/guided.csv", "fold1/guided.csv", "fold0/ddpm.csv"],
         "table1": ["--table", "table1.csv"],
         "table2": ["--table", "table2.csv", "--scores", "scores.csv"],
+        "doses": ["--table", "table2.csv", "--scores", "scores.csv"],
     }
 
 

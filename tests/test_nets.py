@@ -219,7 +219,7 @@ def test_a_size_that_does_not_divide_is_named_with_its_divisor(height, width):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"width": 7}, {"width": 2}, {"multipliers": ()}, {"blocks": 0}, {"stem": 0}, {"groups": 0}]
+    "wrong", [{"width": 3}, {"width": 2}, {"multipliers": ()}, {"blocks": 0}, {"stem": 0}, {"groups": 0}]
 )
 def test_settings_that_make_no_network_are_refused(wrong):
     with pytest.raises(InputError, match=f"network.*{next(iter(wrong))}"):

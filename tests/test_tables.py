@@ -305,7 +305,6 @@ def test_verb_writes_table_2_from_many_files(outputs, tmp_path):
     [
         ("1", "{", [], "scores.txt: expected JSON"),
         ("2", "", [], "scores.txt: expected CSV"),
-        ("1", "{", ["--costs", "none.json"], "scores.txt: expected JSON"),
     ],
 )
 def test_verb_names_what_is_wrong(number, content, flags, named, outputs, tmp_path, capsys):
