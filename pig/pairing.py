@@ -85,12 +85,12 @@ def summary(images: NDArray[np.uint8], masks: Masks, ring: float) -> dict[str, f
     }
 
 
-def report(sets: Iterable[tuple[str, NDArray[np.uint8], Masks]], ring: float, seed: int) -> pd.DataFrame:
+def report(sets: Iterable[tuple[str, str, NDArray[np.uint8], Masks]], ring: float, seed: int) -> pd.DataFrame:
     """Two rows a set, as it is and "NAME shuffled", with the columns set, those of `summary`, and two ratios.
 
     Args:
-        sets: (name, images, masks) as in `summary`; the first is the real one, and the ratios contrast_to_real
-            and area_to_real are to its numbers.
+        sets: (name, name of its real set, images, masks), the arrays as in `summary`; the ratios contrast_to_real
+            and area_to_real are to the numbers of the real set, which comes before and is its own.
         ring: width of the ring, as a share of the shorter side.
         seed: of the shuffling of masks among images.
 
@@ -98,14 +98,15 @@ def report(sets: Iterable[tuple[str, NDArray[np.uint8], Masks]], ring: float, se
         InputError: a set of fewer than 2 pairs.
     """
     rows = []
-    for name, images, masks in sets:
+    real: dict[str, dict[str, float]] = {}
+    for name, reference, images, masks in sets:
         order = derangement(len(masks), seed)
-        rows.append({"set": name, **summary(images, masks, ring)})
-        rows.append({"set": f"{name} shuffled", **summary(images, masks[order], ring)})
-    frame = pd.DataFrame(rows)
-    for column in ("contrast", "area"):
-        frame[f"{column}_to_real"] = frame[column] / frame[column].iloc[0]
-    return frame
+        for label, paired in ((name, masks), (f"{name} shuffled", masks[order])):
+            found = summary(images, paired, ring)
+            theirs = real.setdefault(reference, found)
+            ratios = {f"{key}_to_real": found[key] / theirs[key] for key in ("contrast", "area")}
+            rows.append({"set": label, **found, **ratios})
+    return pd.DataFrame(rows)
 
 
 def _mean_sd(name: str, values: Any) -> dict[str, float]:

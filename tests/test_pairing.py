@@ -108,7 +108,8 @@ def test_summary_of_a_set_with_empty_and_broken_masks():
 
 def test_report_tells_paired_from_shuffled():
     sets = [("real", *discs(60)), ("fold0/pig", *discs(60, level=0.2, seed=5))]
-    frame = report([(name, greys(images), masks) for name, images, masks in sets], 0.06, 0).set_index("set")
+    shown = [(name, "real", greys(images), masks) for name, images, masks in sets]
+    frame = report(shown, 0.06, 0).set_index("set")
     assert list(frame.index) == ["real", "real shuffled", "fold0/pig", "fold0/pig shuffled"]
     assert frame.contrast["real"] == pytest.approx(0.8, abs=0.01)
     assert frame.contrast_to_real["fold0/pig"] == pytest.approx(0.5, abs=0.01)
@@ -136,16 +137,27 @@ def archives(tmp_path):
         with path.open("wb") as file:
             write_archive(file, Pairs(greys(images), masks, table))
         paths.append(path)
-    return paths
+    roles = ["train"] * 4 + ["test"] * 2  # of the real pairs
+    split = pd.DataFrame({"id": [f"real{i}" for i in range(6)], "patient": "", "fold0": roles})
+    split.to_csv(tmp_path / "split.csv", index=False)
+    return [*paths, tmp_path / "split.csv"]
 
 
 def test_verb_writes_the_report(archives, tmp_path):
     out = tmp_path / "pairing.csv"
     cfg = '{"pairing": {"ring": 0.06, "seed": 0}}'
-    arguments = ["--pairs", archives[0], "--generated", archives[1], "--out", out, "--cfg", cfg]
+    real, generated, split = archives
+    arguments = ["--pairs", real, "--split", split, "--generated", generated, "--out", out, "--cfg", cfg]
     assert main(["pairing", *map(str, arguments)]) == 0
     frame = pd.read_csv(out)
-    assert list(frame["set"]) == ["real", "real shuffled", "fold0/pig", "fold0/pig shuffled"]
+    sets = ("real", "fold0/real", "fold0/pig")
+    assert list(frame["set"]) == [f"{name}{end}" for name in sets for end in ("", " shuffled")]
+    assert list(frame["n"]) == [6, 6, 4, 4, 6, 6]
+    paired = frame.set_index("set")
+    for key in ("contrast", "area"):  # relative to the pairs that the fold's generator was trained on
+        ratio = paired[key]["fold0/pig"] / paired[key]["fold0/real"]
+        assert paired[f"{key}_to_real"]["fold0/pig"] == pytest.approx(ratio)
+        assert paired[f"{key}_to_real"]["fold0/real"] == 1
     assert list(frame.columns) == (
         [
             "set",
@@ -163,6 +175,16 @@ def test_verb_writes_the_report(archives, tmp_path):
 
 
 def test_verb_refuses_two_archives_of_one_name(archives, tmp_path, capsys):
-    arguments = ["--pairs", archives[0], "--generated", archives[1], archives[1], "--out", tmp_path / "x.csv"]
+    real, generated, split = archives
+    out = tmp_path / "x.csv"
+    arguments = ["--pairs", real, "--split", split, "--generated", generated, generated, "--out", out]
     assert main(["pairing", *map(str, arguments), "--cfg", '{"pairing": {"ring": 0.06, "seed": 0}}']) == 2
     assert "fold0/pig fold0/pig" in capsys.readouterr().err
+
+
+def test_verb_refuses_an_archive_of_no_fold(archives, tmp_path, capsys):
+    real, generated, split = archives
+    elsewhere = generated.rename(tmp_path / "pig.zip")
+    arguments = ["--pairs", real, "--split", split, "--generated", elsewhere, "--out", tmp_path / "x.csv"]
+    assert main(["pairing", *map(str, arguments), "--cfg", '{"pairing": {"ring": 0.06, "seed": 0}}']) == 2
+    assert "expected an archive in a folder fold{K}" in capsys.readouterr().err

@@ -1,12 +1,14 @@
 """Measure how well masks and images of each set belong together.
 
-Reads the archive of real pairs and archives of generated ones; writes csv, two rows an archive: the set (named
-real, or folder/file of the generated archive) and the control with its masks shuffled among its images. Columns:
-set, n, contrast and area of the lesions with their standard deviations, the shares of masks in one piece and of
-empty ones, and contrast and area relative to the real set.
+Reads the archive of real pairs and archives of generated ones, fold{K}/NAME.zip; writes csv, two rows a set: the
+set (real, fold{K}/real or fold{K}/NAME) and the control with its masks shuffled among its images. Columns: set, n,
+contrast and area of the lesions with their standard deviations, the shares of masks in one piece and of empty
+ones, and contrast and area relative to the real pairs of the fold's training patients, which the generator saw.
 """
 
+import re
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from pig.verbs.common import add_settings, settings
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--pairs", metavar="ZIP", required=True, help="archive of the real pairs")
+    parser.add_argument("--split", metavar="CSV", required=True, help="roles by fold, from `pig split`")
     parser.add_argument(
         "--generated", metavar="ZIP", nargs="+", required=True, help="archives of generated pairs"
     )
@@ -27,23 +30,44 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     chosen = settings(args, "pairing").pairing
-
-    from pig.pairing import report
-    from pig.pairs import read_archive
-
-    names = ["real", *(f"{Path(path).resolve().parent.name}/{Path(path).stem}" for path in args.generated)]
+    places = [Path(path).resolve() for path in args.generated]
+    names = [f"{place.parent.name}/{place.stem}" for place in places]
     if len(set(names)) < len(names):
         raise InputError(
-            f"--generated: expected archives with different folder/file names; found {' '.join(names[1:])}"
+            f"--generated: expected archives of different folds or names; found {' '.join(names)}"
         )
+    folds = [fold_of(place) for place in places]
 
-    def read(name: str, path: str) -> Any:
-        pairs = read_archive(path)
-        if pairs.masks is None:
-            raise InputError(f"{path}: expected pairs, found images without masks")
-        return name, pairs.images, pairs.masks
+    import pandas as pd
 
-    sets = (read(name, path) for name, path in zip(names, [args.pairs, *args.generated], strict=True))
-    frame = report(track(sets, len(names), "pairing"), chosen.ring, chosen.seed)
+    from pig.pairing import report
+    from pig.pairs import read_archive, rows
+
+    real = read_archive(args.pairs)
+    split = pd.read_csv(args.split, dtype=str)
+
+    def sets() -> Iterator[tuple[str, str, Any, Any]]:
+        yield "real", "real", *_arrays(real, args.pairs)
+        for fold in sorted(set(folds)):
+            name = f"fold{fold}/real"
+            yield name, name, *_arrays(real.select(rows(split, real.table, fold, "train")), args.pairs)
+        for name, fold, path in zip(names, folds, args.generated, strict=True):
+            yield name, f"fold{fold}/real", *_arrays(read_archive(path), path)
+
+    number = 1 + len(set(folds)) + len(names)
+    frame = report(track(sets(), number, "pairing"), chosen.ring, chosen.seed)
     with atomic(args.out, "w") as file:
         frame.to_csv(file, index=False)
+
+
+def fold_of(place: Path) -> int:
+    """The K of fold{K}/NAME.zip."""
+    if not (found := re.fullmatch(r"fold(\d+)", place.parent.name)):
+        raise InputError(f"{place}: expected an archive in a folder fold{{K}}")
+    return int(found[1])
+
+
+def _arrays(pairs: Any, path: str) -> tuple[Any, Any]:
+    if pairs.masks is None:
+        raise InputError(f"{path}: expected pairs, found images without masks")
+    return pairs.images, pairs.masks

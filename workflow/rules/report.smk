@@ -2,6 +2,7 @@
 rule pairing:
     input:
         pairs="<pairs>",
+        split="<run>/split.csv",
         generated=expand("<run>/fold{fold}/{method}.zip", method=PAIRED, fold=FOLDS),
     output:
         "<reports>/pairing.csv",
@@ -16,8 +17,8 @@ rule pairing:
     message:
         "Do mask and image belong together?"
     shell:
-        "pig pairing --cfg {params.cfg:q} --pairs {input.pairs} --generated {input.generated} --out {output}"
-        " 2>&1 | tee {log}"
+        "pig pairing --cfg {params.cfg:q} --pairs {input.pairs} --split {input.split} --generated {input.generated}"
+        " --out {output} 2>&1 | tee {log}"
 
 
 rule table1:
