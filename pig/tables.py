@@ -200,7 +200,7 @@ def _caption_1(score: Mapping[str, Any], frame: pd.DataFrame, title: str, error:
         + unequal,
         ""
         if error is None
-        else f"LDM's autoencoder rebuilds slices of validation patients to {error:.1f} of 255 grey levels (mean absolute)",
+        else f"LDM's autoencoder rebuilds validation patients' slices to {error:.1f} of 255 greys (mean absolute)",
         f"The paper's FID is of 2,048 slices of {NOT_COMPARABLE.format(source='Zhang et al., MICCAI 2025, Table 1')}",
     )
 

@@ -314,8 +314,9 @@ def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
     assert sum(job.startswith("Segment") for job in jobs) == p.folds.count * segmenters
 
 
-def test_only_what_the_chosen_methods_need_is_made(study, tmp_path):
-    jobs = planned(study, "--directory", str(tmp_path), "--config", "profile=smoke", "methods=[pig]")
+def test_only_what_the_chosen_methods_need_is_made(fresh, tmp_path):
+    place = ["--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path)]
+    jobs = planned(tmp_path, *place, "--config", "profile=smoke", "methods=[pig]")
     trained = {job.split()[2] for job in jobs if job.startswith("Train")}
     assert trained == {"guider", "guided"}
     assert {job.split()[3].strip(",") for job in jobs if job.startswith("Sample")} == {"pig"}
