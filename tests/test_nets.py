@@ -165,6 +165,16 @@ def test_time_changes_the_output_and_each_sample_has_its_own():
     assert (mixed[1] - early[1]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize(("groups", "tells"), [(32, False), (8, True)])
+def test_one_channel_a_group_takes_the_time_out_again(groups, tells):
+    """The embedding shifts whole channels, which norm2 undoes where a group is one channel, as in the authors' net."""
+    net = randomised(width=32, multipliers=(1,), blocks=1, groups=groups)
+    z, _ = inputs(8, 8, batch=1)
+    with torch.no_grad():
+        early, late = (net(z, torch.tensor([t])) for t in (1, 1000))
+    assert ((early - late).abs().max() > 1e-2) == tells
+
+
 @pytest.mark.parametrize(
     "settings", [{**SMALL, "stem": 2}, {"width": 32, "multipliers": (1, 2), "blocks": 1}]
 )
