@@ -103,7 +103,9 @@ def report(sets: Iterable[tuple[str, str, NDArray[np.uint8], Masks]], ring: floa
         order = derangement(len(masks), seed)
         for label, paired in ((name, masks), (f"{name} shuffled", masks[order])):
             found = summary(images, paired, ring)
-            theirs = real.setdefault(reference, found)
+            if label == reference:
+                real[reference] = found
+            theirs = real[reference]
             ratios = {f"{key}_to_real": found[key] / theirs[key] for key in ("contrast", "area")}
             rows.append({"set": label, **found, **ratios})
     return pd.DataFrame(rows)

@@ -1,6 +1,7 @@
 """Progress that a person can follow, and silence in a log."""
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,10 @@ def track(items: Iterable[Item], total: int, label: str, initial: int = 0) -> It
     if os.environ.get("PIG_PROGRESS") == "lines":
         yield from _lines(items, total, label, initial)
     else:
-        yield from tqdm(items, total=total, desc=label, initial=initial, disable=None, dynamic_ncols=True)
+        columns, lines = shutil.get_terminal_size((100, 24))  # of a terminal that says 0 too
+        yield from tqdm(
+            items, total=total, desc=label, initial=initial, disable=None, ncols=columns, nrows=lines
+        )
 
 
 def _lines(items: Iterable[Item], total: int, label: str, initial: int) -> Iterator[Item]:
