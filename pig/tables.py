@@ -113,15 +113,18 @@ def budgets(costs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     rows = {}
     for name in sorted({cost["method"] for cost in costs}):
         mine = [cost for cost in costs if cost["method"] == name]
+        shared = {}
         for key in ("evaluations", "operations"):
-            if len({cost[key] for cost in mine}) > 1:
+            found = {cost[key] for cost in mine} - {None}  # operations are counted on first shards only
+            if len(found) != 1:
                 raise InputError(f"costs of {name}: expected the same {key} in every fold and shard")
+            (shared[key],) = found
         nets = [list(cost["networks"].values()) for cost in mine]
         rows[name] = {
             "parameters_m": sum(net["parameters"] for net in nets[0]) / 1e6,
             "seen": sum(net["seen"] for part in nets for net in part) / len(nets),
-            "evaluations": mine[0]["evaluations"],
-            "giga": mine[0]["operations"] / 1e9,
+            "evaluations": shared["evaluations"],
+            "giga": shared["operations"] / 1e9,
             "seconds": sum(cost["seconds"] for cost in mine) / sum(cost["number"] for cost in mine),
         }
     return pd.DataFrame.from_dict(rows, orient="index", columns=BUDGET)

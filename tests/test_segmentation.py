@@ -17,6 +17,7 @@ from pig.errors import InputError
 from pig.pairs import Pairs, split, write_archive
 from pig.params import load
 from pig.training import Recipe, fit
+from pig.verbs import segment
 
 SMALL = ("resnet18", 3, (16, 8, 8), (16, 16))
 SMOKE = load(Path(__file__).parents[1] / "params.yaml", "smoke").segmentation.model_dump()
@@ -187,34 +188,67 @@ def job(tmp_path):
     split(real.table, 2, 0.25, 0).to_csv(tmp_path / "split.csv", index=False)
     files = {"pairs": "real.zip", "split": "split.csv", "out": "s.csv", "curve": "c.csv", "state": "s.pt"}
     flags = [word for key, name in files.items() for word in (f"--{key}", str(tmp_path / name))]
-    return ["segment", *flags, "--fold", "1", "--cfg", json.dumps({"segmentation": SETTINGS})]
+
+    def command(**changed):
+        cfg = json.dumps({"segmentation": {**SETTINGS, **changed}})
+        return ["segment", *flags, "--fold", "1", "--cfg", cfg]
+
+    return command
 
 
-@pytest.mark.parametrize("dose", [0, 2])
-def test_verb_scores_the_test_patients_after_the_same_number_of_steps(job, tmp_path, dose):
-    added = ["--generated", str(tmp_path / "pig.zip"), "--dose", str(dose)] if dose else []
-    assert main([*job, *added]) == 0
+@pytest.mark.parametrize("doses", [[0], [2, 5]])
+def test_verb_scores_the_test_patients_after_the_same_number_of_steps(job, tmp_path, doses):
+    added = ["--generated", str(tmp_path / "pig.zip")] if doses != [0] else []
+    assert main([*job(doses=[5, 2]), *added]) == 0
     scores = pd.read_csv(tmp_path / "s.csv")
     assert ",".join(scores.columns) == "id,patient,fold,set,dose,dice,iou,precision,recall,empty"
-    assert set(scores["set"]) == {"pig" if dose else "real"} and set(scores["dose"]) == {dose}
+    assert set(scores["set"]) == {"pig" if added else "real"}
     roles = pd.read_csv(tmp_path / "split.csv").set_index("id")["fold1"]
-    assert sorted(scores["id"]) == sorted(roles.index[roles == "test"])
+    tested = sorted(roles.index[roles == "test"])
+    assert {dose: sorted(part["id"]) for dose, part in scores.groupby("dose")} == dict.fromkeys(doses, tested)
     curve = pd.read_csv(tmp_path / "c.csv")
-    assert curve["step"].tolist() == [2, 4] and curve["validation"].notna().all()
-    assert not (tmp_path / "s.pt").exists()
+    assert curve["step"].tolist() == [2, 4] * len(doses) and curve["validation"].notna().all()
+    assert not list(tmp_path.glob("s.pt*"))
 
 
 def test_verb_writes_the_same_bytes_again(job, tmp_path):
     outputs = []
     for _ in range(2):
-        assert main(job) == 0
+        assert main(job()) == 0
         outputs.append((tmp_path / "s.csv").read_bytes())
     assert outputs[0] == outputs[1]
 
 
-def test_verb_names_a_dose_that_is_too_large_and_one_without_pairs(job, tmp_path, capsys):
-    assert main([*job, "--dose", "2"]) == 2
-    assert "both or neither" in capsys.readouterr().err
-    assert main([*job, "--generated", str(tmp_path / "pig.zip"), "--dose", "6"]) == 2
-    assert "--dose 6: expected 1 to 5" in capsys.readouterr().err
+def test_verb_trains_no_finished_segmenter_again(job, tmp_path, monkeypatch, capsys):
+    """Killed in the second dose, it goes on there, and ends as if it had not been killed."""
+    command = [*job(doses=[2, 5]), "--generated", str(tmp_path / "pig.zip")]
+    assert main(command) == 0
+    whole = [(tmp_path / name).read_bytes() for name in ("s.csv", "c.csv")]
+    for name in ("s.csv", "c.csv"):
+        (tmp_path / name).unlink()
+    train = segment.train_and_score
+
+    def killed(*args):
+        if args[2].table["origin"].eq("pig").sum() == 5:
+            raise KeyboardInterrupt
+        return train(*args)
+
+    monkeypatch.setattr(segment, "train_and_score", killed)
+    with pytest.raises(KeyboardInterrupt):
+        main(command)
+    assert not (tmp_path / "s.csv").exists()
+    trained = []
+    monkeypatch.setattr(segment, "train_and_score", lambda *args: trained.append(args) or train(*args))
+    assert main(command) == 0
+    assert len(trained) == 1
+    assert [(tmp_path / name).read_bytes() for name in ("s.csv", "c.csv")] == whole
+    assert not list(tmp_path.glob("s.pt*"))
+    (tmp_path / "s.pt.json").write_text("{", encoding="utf-8")
+    assert main(command) == 2
+    assert "s.pt.json: expected finished results" in capsys.readouterr().err
+
+
+def test_verb_names_a_dose_that_is_too_large(job, tmp_path, capsys):
+    assert main([*job(doses=[2, 6]), "--generated", str(tmp_path / "pig.zip")]) == 2
+    assert "segmentation.doses: 6; expected at most 5" in capsys.readouterr().err
     assert not (tmp_path / "s.csv").exists()

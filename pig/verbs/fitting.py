@@ -12,6 +12,7 @@ from pig.files import atomic
 from pig.progress import track
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from pig.params import Segmentation, Training
@@ -39,7 +40,6 @@ def recipe(section: "Training | Segmentation", rows: int) -> "Recipe":
 
 
 def run_fit(
-    args: Namespace,
     model: "torch.nn.Module",
     loss: "Loss",
     rows: int,
@@ -47,19 +47,19 @@ def run_fit(
     validate: "Callable[[torch.nn.Module], float]",
     *,
     label: str,
+    state: str | None,
     checkpoint_every: int,
     fingerprint: str,
-) -> "Weights":
-    """Train `model`, show the progress, keep --state, write --curve; returns the weights to keep.
+) -> "tuple[Weights, pd.DataFrame]":
+    """Train `model`, show the progress, keep the file `state`; returns the weights to keep and the loss curve.
 
-    A --state of another job (its fingerprint tells) is left unused and overwritten.
+    A state of another job (its fingerprint tells) is left unused and overwritten.
     """
     import pandas as pd
     import torch
 
     from pig.training import fit
 
-    state = Path(args.state) if args.state else None
     checkpoint = _read_state(state, fingerprint)
     done = checkpoint["state"]["step"] if checkpoint else 0
     if done:
@@ -71,9 +71,7 @@ def run_fit(
             with atomic(state) as file:
                 torch.save({"fingerprint": fingerprint, "checkpoint": progress.checkpoint()}, file)
     assert progress is not None
-    with atomic(args.curve, "w") as file:
-        pd.DataFrame(progress.curve).to_csv(file, index=False)
-    return progress.weights()
+    return progress.weights(), pd.DataFrame(progress.curve)
 
 
 def drop_state(args: Namespace) -> None:
@@ -82,10 +80,10 @@ def drop_state(args: Namespace) -> None:
         Path(args.state).unlink(missing_ok=True)
 
 
-def _read_state(path: Path | None, fingerprint: str) -> "dict[str, Any] | None":
+def _read_state(path: str | None, fingerprint: str) -> "dict[str, Any] | None":
     import torch
 
-    if path is None or not path.exists():
+    if path is None or not Path(path).exists():
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)

@@ -100,7 +100,8 @@ def run(args: Namespace) -> None:
             "steps": steps,
             "evaluations": steps * kind.passes,
             "solver": {"spacing": sampling.spacing, "clip": sampling.clip, "seed": sampling.seed},
-            "operations": operations(args.method, nets, shape, header, sampling),
+            # All shards cost alike; counting loads half of torch again.
+            "operations": operations(args.method, nets, shape, header, sampling) if args.first == 0 else None,
             "networks": {head["net"]: {key: head.get(key) for key in KEPT} for head in headers},
         }
         with atomic(args.report, "w") as file:

@@ -10,6 +10,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
 from pig.errors import InputError
+from pig.files import atomic
 from pig.methods import NETS
 from pig.verbs.common import add_compute, add_settings, compute, settings
 from pig.verbs.fitting import add_fit, digest_of, drop_state, recipe, run_fit
@@ -72,14 +73,14 @@ def run(args: Namespace) -> None:
     model.to(device)
     loss, validate = losses(args.net, frozen, chosen, train, held_out, device)
     plan = recipe(chosen.training, len(train))
-    kept = run_fit(
-        args,
+    kept, curve = run_fit(
         model,
         loss,
         len(train),
         plan,
         validate,
         label=f"{args.net} fold {args.fold}",
+        state=args.state,
         checkpoint_every=chosen.training.checkpoint_every,
         fingerprint=digest_of(vars(chosen), digest(train), args.net, args.fold, *args.models, initial),
     )
@@ -102,6 +103,8 @@ def run(args: Namespace) -> None:
         **provenance("train"),
     }
     weights.save(args.out, weights.portable(model), header)
+    with atomic(args.curve, "w") as file:
+        curve.to_csv(file, index=False)
     drop_state(args)
 
 

@@ -39,12 +39,8 @@ TRAINED = {  # networks and the folds that have them
 }
 REAL = {"real": "train", "reference": "test"}  # sets of real slices by their role in fold 0
 SCORED = ["real", *(name for name in CHOSEN if METHODS[name].masks != "varied")]  # rows of Table 1
-TRAINING_SETS = [
-    "real",
-    *(f"{name}_{dose}" for name in PAIRED for dose in P.segmentation.doses),
-]  # rows of Table 2
 TITLE = f"Profile {P.profile}, data: {P.data.source}."
-SCORES = [f"<run>/fold{fold}/segment/{row}.csv" for fold in FOLDS for row in TRAINING_SETS]
+SCORES = [f"<run>/fold{fold}/segment/{set_}.csv" for fold in FOLDS for set_ in ["real", *PAIRED]]
 FIGURES = {  # what each is drawn from, by the options of `pig figures`
     "data": {"pairs": "<pairs>"},
     "curves": {"curves": [f"<run>/fold{fold}/{net}.csv" for net in TRAINED for fold in TRAINED[net]]},
@@ -74,7 +70,6 @@ pathvars:
 wildcard_constraints:
     fold=r"\d+",
     shard=r"\d+",
-    dose=r"\d+",
     method="|".join(METHODS),
     net="|".join(NETS),
 
