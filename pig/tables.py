@@ -69,6 +69,7 @@ TABLE_1 = (
     Column("parameters_m", "Parameters, M", 2),
     Column("seen", "Images seen", 0),
     Column("evaluations", "Evaluations", 0),
+    Column("giga", "GMAC / image", 1),
     Column("seconds", "s / image", 2),
     Column("n", "n", 0),
     Column("fid", "FID ↓", 2, "low"),
@@ -103,9 +104,9 @@ def budgets(costs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         costs: the reports of `pig sample`, any number a method (one a fold and shard).
 
     Returns:
-        parameters_m (millions, of all networks that sample), seen (training images that passed through them, in
-        the mean of a fold), evaluations (of a network, a sample), giga (multiply-adds a sample, 1e9) and seconds (a
-        sample, over the rows that the batches were filled with).
+        parameters_m (millions, of all networks that sample), seen (training images that passed through them and
+        through those whose weights they started from, in the mean of a fold), evaluations (of a network, a sample),
+        giga (multiply-adds a sample, 1e9) and seconds (a sample, over the rows that the batches were filled with).
 
     Raises:
         InputError: reports of one method that differ in what they should share.

@@ -46,7 +46,8 @@ def run(args: Namespace) -> None:
     kind = NETS[args.net]
     chosen = settings(args, *SHARED, *kind.uses)
     device = compute(args)
-    frozen = read_frozen(args, kind.needs, device)
+    built_on = read_frozen(args, kind.needs, device)
+    frozen = {name: trained for name, (trained, _) in built_on.items()}
 
     import pandas as pd
     import torch
@@ -96,7 +97,7 @@ def run(args: Namespace) -> None:
         "prediction": getattr(chosen, kind.prediction).prediction if kind.prediction else "",
         "data": digest(train),
         "trained_pairs": len(train),
-        "seen": plan.steps * plan.batch,
+        "seen": plan.steps * plan.batch + (built_on[kind.adopt][1].get("seen", 0) if kind.adopt else 0),
         "parameters": parameters(model),
         "validation": validation,
         **{key: value.model_dump() for key, value in vars(chosen).items()},
@@ -109,9 +110,9 @@ def run(args: Namespace) -> None:
 
 
 def read_frozen(args: Namespace, needs: tuple[str, ...], device: "torch.device") -> dict[str, Any]:
-    """--models by name: exactly those that the network needs, trained in the same fold."""
+    """--models by name, with their headers: exactly those that the network needs, trained in the same fold."""
     read = [(path, *read_net(path, device)) for path in args.models]
-    found = {header["net"]: trained for _, trained, header in read}
+    found = {header["net"]: (trained, header) for _, trained, header in read}
     if sorted(found) != sorted(needs) or len(read) != len(found):
         given, expected = (", ".join(names) or "none" for names in (found, needs))
         raise InputError(f"--models: {args.net} builds on {expected}; found {given}")
