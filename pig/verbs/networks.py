@@ -45,6 +45,8 @@ def read_nets(method: str, paths: list[str], device: Any) -> tuple[dict[str, Any
     if sorted(found) != sorted(wanted) or len(paths) != len(found):
         expected = " and ".join(wanted)
         raise InputError(f"--models {' '.join(paths)}: {method} expects {expected}; found {', '.join(found)}")
+    if len(folds := {header["fold"] for header in headers.values() if "fold" in header}) > 1:
+        raise InputError(f"--models {' '.join(paths)}: expected networks of one fold; found {sorted(folds)}")
     return found, [headers[name] for name in wanted]
 
 
