@@ -91,7 +91,11 @@ def _joint(settings: Settings) -> "nn.Module":
         width = settings.network.width
         sizes = {w: parameters(_unet(settings, 2, 2, width=w)) for w in range(width, 2 * width + 1)}
     best = min(sizes, key=lambda w: abs(sizes[w] - wanted))
-    return Joint(_unet(settings, 2, 2, width=best))
+    # The normalisation's groups must divide that width: as near as can be to those of the other networks.
+    groups = min(
+        (n for n in range(1, best + 1) if best % n == 0), key=lambda n: abs(n - settings.network.groups)
+    )
+    return Joint(_unet(settings, 2, 2, width=best, groups=groups))
 
 
 def _autoencoder(settings: Settings) -> "nn.Module":

@@ -141,6 +141,13 @@ def test_joint_has_the_parameters_of_pigs_two_networks_within_two_percent(profil
     assert abs(one / two - 1) <= 0.02
 
 
+@pytest.mark.parametrize(("profile", "groups"), [("demo", 9), ("paper", 45)])  # of 45 channels
+def test_joint_is_normalised_in_about_as_many_groups_as_the_others(profile, groups):
+    net = methods.NETS["joint"].make(load("params.yaml", profile)).net
+    found = {layer.num_groups for layer in net.modules() if isinstance(layer, torch.nn.GroupNorm)}
+    assert found == {groups}
+
+
 def test_networks_come_after_those_they_build_on():
     assert methods.order(["pig"]) == ["guider", "guided"]
     assert methods.order(["ddim", "controlnet"]) == ["ddpm", "controlnet"]
