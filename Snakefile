@@ -24,7 +24,7 @@ rule all:
     input:
         rules.table1.output,
         rules.table2.output,
-        rules.pairing.output,
+        rules.pairing.output if PAIRED else [],
         expand("<reports>/figures/{figure}.png", figure=FIGURES),
         # Git keeps the reports, and without the rest a fresh clone would look finished.
         [f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],

@@ -256,8 +256,10 @@ def load(path: str | Path, profile: str | None = None) -> Params:
     return resolve({**raw, "profile": profile or raw.get("profile")}, str(path))
 
 
-def resolve(raw: Mapping[str, Any], name: str = "params.yaml") -> Params:
-    """Validate the sections of `raw` with `raw["profiles"][raw["profile"]]` laid over them.
+def resolve(
+    raw: Mapping[str, Any], name: str = "params.yaml", over: Mapping[str, Any] | None = None
+) -> Params:
+    """Validate the sections of `raw` with `raw["profiles"][raw["profile"]]` laid over them, and `over` over both.
 
     Works on Snakemake's `config` too. Raises InputError as `load` does.
     """
@@ -268,7 +270,7 @@ def resolve(raw: Mapping[str, Any], name: str = "params.yaml") -> Params:
     chosen = base.get("profile")
     if chosen not in profiles:
         raise InputError(f"{name}: profile: expected one of {', '.join(profiles)}; found {chosen!r}")
-    merged = overlay(base, profiles[chosen] or {})
+    merged = overlay(overlay(base, profiles[chosen] or {}), over or {})
     try:
         return Params.model_validate_json(json.dumps(merged))
     except ValidationError as error:

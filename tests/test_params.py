@@ -95,6 +95,14 @@ def test_a_bad_value_is_named_in_one_line(change, named):
     assert "\n" not in str(caught.value)
 
 
+def test_the_command_line_wins_over_the_profile():
+    found = resolve(RAW, over={"methods": ["pig"], "training": {"batch": 3}})
+    assert found.methods == ["pig"] and found.training.batch == 3
+    assert found.training.steps == load(FILE).training.steps != RAW["training"]["steps"]
+    with pytest.raises(InputError, match="params.yaml: training.bach: "):
+        resolve(RAW, over={"training": {"bach": 3}})
+
+
 @pytest.mark.parametrize("profile", RAW["profiles"])
 def test_a_profile_names_only_keys_that_exist(profile):
     for section, changes in (RAW["profiles"][profile] or {}).items():

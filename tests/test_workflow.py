@@ -323,6 +323,15 @@ def test_only_what_the_chosen_methods_need_is_made(fresh, tmp_path):
     assert {job.split()[3].strip(",") for job in jobs if job.startswith("Sample")} == {"pig"}
 
 
+def test_without_pairs_there_is_nothing_to_pair(fresh, tmp_path):
+    place = ["--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path)]
+    jobs = planned(tmp_path, *place, "--config", "profile=smoke", "methods=[ddim]")
+    trained = {job.split()[2] for job in jobs if job.startswith("Train")}
+    assert trained == {"ddpm"}
+    assert "Table 2" in jobs and "Figure: table1" in jobs
+    assert not jobs & {"Do mask and image belong together?", "Figure: pairs", "Figure: doses"}
+
+
 def costs(study):
     return [json.loads(path.read_text()) for path in (study / "runs/smoke").rglob("shards/*.json")]
 

@@ -22,7 +22,7 @@ from pig.methods import METHODS, NETS, order
 from pig.params import resolve, to_json
 
 try:
-    P = resolve(config, "params.yaml")
+    P = resolve(config, "params.yaml", workflow.config_settings.config)  # --config wins over the profile
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -46,13 +46,13 @@ FIGURES = {  # what each is drawn from, by the options of `pig figures`
     "curves": {"curves": [f"<run>/fold{fold}/{net}.csv" for net in TRAINED for fold in TRAINED[net]]},
     "table1": {"table": "<reports>/table1.csv"},
     "table2": {"table": "<reports>/table2.csv", "scores": SCORES},
-    "doses": {"table": "<reports>/table2.csv", "scores": SCORES},
-    "pairs": {
-        "pairs": "<pairs>",
-        "generated": [f"<run>/fold0/{name}.zip" for name in PAIRED if name in SCORED],
-    },
-    **({"progression": {"frames": "<run>/progression.npz"}} if "pig" in CHOSEN else {}),
 }
+if PAIRED:
+    FIGURES["doses"] = {"table": "<reports>/table2.csv", "scores": SCORES}
+    shown = [name for name in PAIRED if name in SCORED] or PAIRED
+    FIGURES["pairs"] = {"pairs": "<pairs>", "generated": [f"<run>/fold0/{name}.zip" for name in shown]}
+if "pig" in CHOSEN:
+    FIGURES["progression"] = {"frames": "<run>/progression.npz"}
 
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
 
