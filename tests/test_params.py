@@ -99,7 +99,7 @@ def test_the_command_line_wins_over_the_profile():
     found = resolve(RAW, over={"methods": ["pig"], "training": {"batch": 3}})
     assert found.methods == ["pig"] and found.training.batch == 3
     assert found.training.steps == load(FILE).training.steps != RAW["training"]["steps"]
-    with pytest.raises(InputError, match="params.yaml: training.bach: "):
+    with pytest.raises(InputError, match=r"training\.bach: "):
         resolve(RAW, over={"training": {"bach": 3}})
 
 
