@@ -108,7 +108,7 @@ def fit(
         FloatingPointError: the loss is not a number, at the step named.
     """
     device = next(model.parameters()).device
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
     average = copy.deepcopy(model).requires_grad_(False) if recipe.ema else model
     best: Weights = {}
     state = _State()
