@@ -34,7 +34,7 @@ HUES = (
     "#8C6D00",
     "#56B4E9",
 )  # after Okabe and Ito, safe for all eyes
-RIVALS = (*HUES[1:], GREY)
+VARIED = "-varied"  # ends the names of methods that are given varied masks
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
     "font.size": 8.5,
@@ -361,7 +361,9 @@ def table2(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
 
 
 def doses(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Dice against the number of generated pairs, a line a method; dots are folds, the dashed line is real alone.
+    """Dice against the number of generated pairs, a panel a method: bold the mean, thin its folds, pale the others.
+
+    Lines begin at the real pairs alone; a method with varied masks is dashed, in the panel of the same with given ones.
 
     Args:
         frame: the csv of `pig tables 2`.
@@ -369,38 +371,62 @@ def doses(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
     """
     _need(frame, ("set", "dose", "dice", "training_set"), "table 2")
     _need(scores, ("fold", "set", "dose", "dice"), "scores of table 2")
-    folds = 100 * scores.groupby(["set", "dose", "fold"])["dice"].mean()
-    names = list(dict.fromkeys(frame.loc[frame["dose"] > 0, "set"]))
+    real = frame.loc[frame["set"] == "real", "dice"].tolist()
+    folds = 100 * scores.groupby(["set", "fold", "dose"])["dice"].mean()
+    grouped = frame[frame["dose"] > 0].groupby("set", sort=False)
+    parts = {str(name): part.sort_values("dose") for name, part in grouped}
+    means = {name: (_from_zero(part["dose"], real), [*real, *part["dice"]]) for name, part in parts.items()}
+    panels = list(dict.fromkeys(name.removesuffix(VARIED) for name in parts))
     with _styled():
-        figure = Figure(figsize=(WIDTH, 4.2), layout="constrained", facecolor="white")
-        axes = figure.subplots()
-        ends = []
-        for name in names:
-            rows = frame[frame["set"] == name].sort_values("dose")
-            plain = name.removesuffix("-varied")
-            hue = (
-                OURS if plain == "pig" else RIVALS[names.index(plain) % len(RIVALS) if plain in names else 0]
-            )
-            look: dict[str, Any] = {"color": hue, "linestyle": "-" if plain == name else (0, (2, 2))}
-            axes.plot(rows["dose"], rows["dice"], linewidth=2.4 if name == "pig" else 1.4, **look)
-            dots = folds[name]
-            axes.plot(dots.index.get_level_values("dose"), dots, "o", color=hue, markersize=2.4, alpha=0.6)
-            label = rows["training_set"].iloc[-1].split(maxsplit=3)[-1]  # "Real + 192 PIG"
-            ends.append((float(rows["dice"].iloc[-1]), label, hue))
-        for value in frame.loc[frame["set"] == "real", "dice"]:
-            axes.axhline(value, color=INK, linewidth=1, linestyle=(0, (4, 2)))
-            axes.annotate("real pairs alone", (0, value), (4, 3), textcoords="offset points", fontsize=7.5)
-        axes.set_title("Dice, %, by the number of generated pairs that were added      (dots: folds)")
-        axes.set_xlabel("generated pairs")
-        axes.set_xlim(0, max(frame["dose"]))
-        axes.set_xticks(sorted(set(frame["dose"])))
-        axes.grid(axis="y", color=PALE, linewidth=0.5)
-        ends.sort()
-        low, high = axes.get_ylim()
-        places = spread([(value - low) / (high - low) for value, _, _ in ends], 0.05)
-        for y, (_, label, hue) in zip(places, ends, strict=True):
-            axes.text(1.01, y, label, transform=axes.transAxes, color=hue, va="center", fontsize=7.5)
+        columns = min(3, len(panels))
+        lines = -(-len(panels) // columns)
+        figure = Figure(figsize=(WIDTH, 0.6 + 2.1 * lines), layout="constrained", facecolor="white")
+        grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
+        for axes, plain in zip(grid, panels, strict=False):
+            mine = [name for name in (plain, plain + VARIED) if name in parts]
+            hue = OURS if plain == "pig" else PAPER
+            for name in parts.keys() - mine:
+                axes.plot(*means[name], color=PALE, linewidth=1, zorder=1)
+            for name in mine:
+                style = "-" if name == plain else (0, (3, 1.5))
+                for fold in sorted(set(scores["fold"])):
+                    alone = [folds.loc[("real", fold)].iloc[0]] if real else []
+                    axes.plot(
+                        means[name][0],
+                        [*alone, *folds.loc[(name, fold)]],
+                        color=hue,
+                        linewidth=0.8,
+                        linestyle=style,
+                        alpha=0.45,
+                    )
+                axes.plot(*means[name], color=hue, linewidth=2.2, linestyle=style)
+            for value in real:
+                axes.axhline(value, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)))
+            axes.set_title(parts[mine[0]]["training_set"].iloc[-1].split(maxsplit=3)[-1].split(",")[0])
+            axes.set_xticks(sorted({x for xs, _ in means.values() for x in xs}))
+            axes.grid(axis="y", color=PALE, linewidth=0.4)
+        for axes in grid[len(panels) :]:
+            axes.set_axis_off()
+        for axes in grid[: len(panels)][-columns:]:  # the last of each column
+            axes.tick_params(labelbottom=True)
+            axes.set_xlabel("generated pairs, added to the real ones")
+        for axes in grid[::columns]:
+            axes.set_ylabel("Dice, %")
+        marks = [
+            Line2D([], [], color=INK, linewidth=2.2, label="mean of the folds"),
+            Line2D([], [], color=INK, linewidth=0.8, alpha=0.45, label="one fold"),
+            Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label="real pairs alone"),
+            Line2D([], [], color=PALE, linewidth=1, label="the other methods"),
+        ]
+        if any(name.endswith(VARIED) for name in parts):
+            varied = Line2D([], [], color=INK, linewidth=2.2, linestyle=(0, (3, 1.5)), label="varied masks")
+            marks.insert(1, varied)
+        _legend(figure, marks)
         return figure
+
+
+def _from_zero(doses: pd.Series, real: list[float]) -> list[int]:
+    return [*(0 for _ in real), *doses]
 
 
 def _bars(axes: Axes, title: str, labels: Any, values: Any, ends: Any, marks: Any, ours: Any) -> None:

@@ -246,23 +246,34 @@ def test_table2_bars_and_dots():
     assert [bar.get_width() for bar in figure.axes[0].patches] == [45, 55]
 
 
-def test_doses_draws_a_line_a_method_through_its_doses_and_real_across():
+def test_doses_draws_a_panel_a_method_from_real_alone_through_its_doses():
+    values = {"pig": (3, 4, 5), "ldm": (1, 2, 1), "ldm-varied": (2, 2, 2)}
     rows = [
         {"training_set": f"Real + {dose} {name}", "set": name, "dose": dose, "dice": value}
-        for name, values in {"pig": (3, 4, 5), "ldm": (1, 2, 1)}.items()
-        for dose, value in zip((2, 4, 6), values, strict=True)
+        for name, dices in values.items()
+        for dose, value in zip((2, 4, 6), dices, strict=True)
     ]
     frame = pd.DataFrame([{"training_set": "Real", "set": "real", "dose": 0, "dice": 2.5}, *rows])
-    scores = pd.concat([frame.assign(fold=fold, dice=frame["dice"] / 100 + fold / 100) for fold in (0, 1)])
-    axes = figures.doses(frame, scores).axes[0]
-    lines = {
-        tuple(line.get_ydata()): list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None"
-    }
-    assert lines[(3, 4, 5)] == lines[(1, 2, 1)] == [2, 4, 6]
-    assert lines[(2.5, 2.5)] == [0, 1]
-    assert {"pig", "ldm"} <= {text.get_text() for text in axes.texts}
-    dots = [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "o"]
-    assert sorted(dots[0]) == pytest.approx([3, 4, 4, 5, 5, 6])
+    scores = pd.concat(
+        [frame.assign(fold=fold, dice=(frame["dice"] + sign) / 100) for fold, sign in ((0, -1), (1, 1))]
+    )
+    ours, theirs = (axes for axes in figures.doses(frame, scores).axes if axes.axison)
+    assert (ours.get_title("left"), theirs.get_title("left")) == ("pig", "ldm")
+    for axes, names in ((ours, ["pig"]), (theirs, ["ldm", "ldm-varied"])):
+        bold = [line for line in axes.lines if line.get_linewidth() > 2]
+        assert [list(line.get_ydata()) for line in bold] == [[2.5, *values[name]] for name in names]
+        assert all(list(line.get_xdata()) == [0, 2, 4, 6] for line in bold)
+        thin = [line for line in axes.lines if line.get_alpha()]
+        expected = [[2.5 + sign, *(v + sign for v in values[name])] for name in names for sign in (-1, 1)]
+        assert [list(line.get_ydata()) for line in thin] == [pytest.approx(dices) for dices in expected]
+    labels = [text.get_text() for text in ours.figure.legends[0].get_texts()]
+    assert labels == [
+        "mean of the folds",
+        "varied masks",
+        "one fold",
+        "real pairs alone",
+        "the other methods",
+    ]
 
 
 def test_table2_shows_of_rows_without_the_papers_only_the_middle_dose():
