@@ -2,7 +2,7 @@
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -12,11 +12,18 @@ PACKAGE = Path(__file__).parent
 SHELL = frozenset({"params", "errors", "progress", "code"})
 
 
-def code_hash(*modules: str) -> str:
+Tables = Mapping[str, Iterable[str]]  # names of tables, and of the entries of each that a job uses
+Cut = frozenset[tuple[str, frozenset[str]]]  # the same, hashable
+WHOLE: Cut = frozenset()
+
+
+def code_hash(*modules: str, only: Tables | None = None) -> str:
     """Hash of the syntax trees of `modules` and of all of pig that they import, also inside functions.
 
     `modules` are named within the package, e.g. "verbs.train". Comments, docstrings and layout do not
-    count, nor do the modules in SHELL. Every Python gives the same hash.
+    count, nor do the modules in SHELL. Every Python gives the same hash. `only` cuts tables, which are dicts at
+    the top level of a module, to the entries that count, and their module to the private functions that it then
+    still uses: a new entry changes no hash but its own.
 
     Raises:
         FileNotFoundError: pig has no such module.
@@ -24,28 +31,29 @@ def code_hash(*modules: str) -> str:
     for module in modules:
         if not _path(module).is_file():
             raise FileNotFoundError(f"pig.{module}: no such module")
+    cut = frozenset((table, frozenset(entries)) for table, entries in (only or {}).items())
     digest = hashlib.sha256()
-    for module in sorted(closure(modules)):
-        digest.update(f"{module}\n{_meaning(module)}\n".encode())
+    for module in sorted(closure(modules, cut)):
+        digest.update(f"{module}\n{_meaning(module, cut)}\n".encode())
     return digest.hexdigest()[:16]
 
 
-def closure(modules: Iterable[str]) -> set[str]:
+def closure(modules: Iterable[str], cut: Cut = WHOLE) -> set[str]:
     """`modules` and, transitively, the modules of pig that they import, without those in SHELL."""
     todo, seen = list(modules), set[str]()
     while todo:
         module = todo.pop()
         if module not in seen:
             seen.add(module)
-            todo += imports(module) - SHELL
+            todo += imports(module, cut) - SHELL
     return seen
 
 
 @cache
-def imports(module: str) -> frozenset[str]:
+def imports(module: str, cut: Cut = WHOLE) -> frozenset[str]:
     """The modules of pig that `module` imports, anywhere in it, named within the package."""
     named = set[str]()
-    for node in ast.walk(_tree(module)):
+    for node in ast.walk(_tree(module, cut)):
         if isinstance(node, ast.Import):
             named |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -67,13 +75,43 @@ def _path(module: str) -> Path:
     return PACKAGE / (module.replace(".", "/") + ".py")
 
 
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_path(module).read_bytes())
+def _tree(module: str, cut: Cut = WHOLE) -> ast.Module:
+    tree = ast.parse(_path(module).read_bytes())
+    wanted = dict(cut)
+    tables = [(table, entries) for name, table in _tables(tree) if (entries := wanted.get(name)) is not None]
+    for table, entries in tables:
+        pairs = zip(table.keys, table.values, strict=True)
+        kept = [
+            (key, value) for key, value in pairs if isinstance(key, ast.Constant) and key.value in entries
+        ]
+        table.keys, table.values = [key for key, _ in kept], [value for _, value in kept]
+    while tables and (unused := _unused(tree)):
+        tree.body = [node for node in tree.body if node not in unused]
+    return tree
+
+
+def _tables(tree: ast.Module) -> Iterator[tuple[str, ast.Dict]]:
+    """The dicts that are assigned to a name at the top level."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
+            yield from ((target.id, node.value) for target in node.targets if isinstance(target, ast.Name))
+
+
+def _unused(tree: ast.Module) -> list[ast.stmt]:
+    """The private functions and classes of the top level that no other statement names."""
+    named = [{part.id for part in ast.walk(node) if isinstance(part, ast.Name)} for node in tree.body]
+    return [
+        node
+        for i, node in enumerate(tree.body)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and node.name.startswith("_")
+        and not any(node.name in names for names in named[:i] + named[i + 1 :])
+    ]
 
 
 @cache
-def _meaning(module: str) -> str:
-    tree = _tree(module)
+def _meaning(module: str, cut: Cut = WHOLE) -> str:
+    tree = _tree(module, cut)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_doc(
             node

@@ -102,8 +102,65 @@ def test_the_hash_of_a_module_is_the_same_in_another_process_and_folder(tmp_path
 def test_the_jobs_depend_on_what_they_should():
     assert {"diffusion", "nets", "methods", "training"} <= code.closure(["verbs.train"])
     assert {"diffusion", "nets", "methods"} <= code.closure(["verbs.sample"])
-    for verb in ("phantom", "split", "merge", "features", "fidelity", "pairing", "tables", "figures"):
-        assert not {"diffusion", "nets", "training"} & code.closure([f"verbs.{verb}"]), verb
+    # Tables and figures come after everything, and they name the methods.
+    for verb in ("phantom", "split", "merge", "features", "fidelity", "pairing", "segment"):
+        assert not {"diffusion", "nets", "methods"} & code.closure([f"verbs.{verb}"]), verb
+
+
+TABLES = """
+from pig.errors import InputError
+
+
+def _shared(x):
+    from pig import leaf
+
+    return leaf.g(x)
+
+
+def _one(x):
+    return _shared(x)
+
+
+def _two(x):
+    from pig import other
+
+    return _shared(x) + other.x
+
+
+def public():
+    return NETS
+
+
+NETS = {"one": _one, "two": _two}
+"""
+
+
+def cut_hash(entry):
+    forget()
+    return code.code_hash("tables", only={"NETS": [entry]})
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "changed"),
+    [
+        ("tables.py", "+ other.x", "- other.x", {"two"}),
+        ("other.py", "1", "2", {"two"}),
+        ("tables.py", "return _shared(x)\n\n\ndef _two", "return 2 * _shared(x)\n\n\ndef _two", {"one"}),
+        ("leaf.py", "[x]", "(x,)", {"one", "two"}),
+        ("tables.py", "leaf.g(x)", "leaf.g(2 * x)", {"one", "two"}),
+        ("tables.py", "return NETS", "return NETS, 1", {"one", "two"}),
+        ("tables.py", '"two": _two', '"two": lambda x: _two(x)', {"two"}),
+        ("tables.py", '"two": _two', '"two": _two, "three": _one', set()),
+        ("tables.py", "def public", "def _three(x):\n    return other\n\n\ndef public", set()),
+    ],
+)
+def test_of_a_table_only_the_entries_that_a_job_uses_count(package, name, old, new, changed):
+    (package / "tables.py").write_text(TABLES)
+    before = {entry: cut_hash(entry) for entry in ("one", "two")}
+    text = (package / name).read_text()
+    assert text.count(old) == 1
+    (package / name).write_text(text.replace(old, new))
+    assert {entry for entry in before if cut_hash(entry) != before[entry]} == changed
 
 
 def test_planning_a_run_loads_neither_torch_nor_pandas():

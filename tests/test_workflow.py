@@ -239,6 +239,27 @@ def test_a_changed_function_reruns_just_what_runs_it(pulled):
         edit(pulled[0] / "pig/overlap.py", "\n\nMARK = 1\n\n\ndef ", "\n\n\ndef ")
 
 
+def test_a_new_rival_is_an_entry_and_reruns_no_other(pulled):
+    files = {name: pulled[0] / name for name in ("pig/methods.py", "params.yaml")}
+    before = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
+    net = '"twin": Net(_concatenated, _segguided_loss, ("segguided",), prediction="segguided"),'
+    edit(files["pig/methods.py"], "\nNETS = {", f"\nNETS = {{\n    {net}")
+    method = '"twin": Method("Twin", ("twin",), _conditional("twin"), masks="given"),'
+    edit(files["pig/methods.py"], "\nMETHODS = {", f"\nMETHODS = {{\n    {method}")
+    edit(files["params.yaml"], "[ldm, controlnet, pig,", "[ldm, controlnet, twin, pig,")
+    try:
+        jobs = planned(pulled[0])
+    finally:
+        for name, path in files.items():
+            path.write_text(before[name], encoding="utf-8")
+    expected = [
+        "Train the twin", "Sample .* with twin", "Join .* of twin", "Features .*: twin", "Distance .*: twin",
+        "Segment .*: twin", "Do mask and image", *TAIL,
+    ]  # fmt: skip
+    assert {job for job in jobs if not any(re.match(pattern, job) for pattern in expected)} == set()
+    assert [pattern for pattern in expected if not any(re.match(pattern, job) for job in jobs)] == []
+
+
 def test_dvc_runs_a_change_and_shows_what_it_did(pulled):
     clone = pulled[0]
     commit(clone, "Before")

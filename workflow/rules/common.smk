@@ -74,6 +74,16 @@ wildcard_constraints:
     net="|".join(NETS),
 
 
+def built_on(net):
+    """`net` and the networks that it is trained with."""
+    return {net, *(below for need in NETS[net].needs for below in built_on(need))}
+
+
+def code_of(verb, methods=(), nets=()):
+    """The hash of a verb's code and of the methods and networks that it runs here: a new rival reruns no other."""
+    return code_hash(verb, only={"METHODS": methods, "NETS": nets})
+
+
 def bounds(method, fold):
     """First pair of each shard of what `method` generates in `fold`, and the end of the last."""
     number = max(P.segmentation.doses) if method in PAIRED else 0

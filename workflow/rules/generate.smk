@@ -21,7 +21,7 @@ rule sample:
         number=lambda w: span(w)[1],
         masks=lambda w, input: "--pairs {} --split {}".format(*input.masks) if input.masks else "",
         cfg=to_json(P, "sampling"),
-        code=code_hash("verbs.sample"),
+        code=lambda w: code_of("verbs.sample", [w.method], METHODS[w.method].nets),
     message:
         "Sample {params.number} with {wildcards.method}, fold {wildcards.fold}, from number {params.first}"
     shell:
@@ -63,7 +63,7 @@ rule progression:
         runtime="4h",
     params:
         cfg=to_json(P, "sampling", "figures"),
-        code=code_hash("verbs.progression"),
+        code=code_of("verbs.progression", ["pig"], METHODS["pig"].nets),
     message:
         "The steps of Figure 3"
     shell:

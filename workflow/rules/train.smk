@@ -22,7 +22,7 @@ rule train:
     params:
         state=f"{SCRATCH}/fold{{fold}}/{{net}}.pt",
         cfg=lambda w: to_json(P, "network", "process", "training", "folds", *NETS[w.net].uses),
-        code=code_hash("verbs.train"),
+        code=lambda w: code_of("verbs.train", nets=built_on(w.net)),
     message:
         "Train the {wildcards.net} of fold {wildcards.fold}"
     shell:
