@@ -101,6 +101,13 @@ def test_budgets_are_of_all_networks_and_of_the_mean_sample():
     }
 
 
+def test_budgets_count_operations_where_a_shard_has_counted_them():
+    shards = [cost("pig"), cost("pig", operations=None), cost("pig", fold=1)]
+    assert budgets(shards).loc["pig", "giga"] == 7
+    with pytest.raises(InputError, match="costs of pig: expected the same operations"):
+        budgets([cost("pig", operations=None)])
+
+
 @pytest.mark.parametrize("key", ["evaluations", "operations"])
 def test_budgets_refuse_folds_that_were_sampled_differently(key):
     with pytest.raises(InputError, match=f"costs of pig: expected the same {key}"):
