@@ -325,20 +325,16 @@ def schedule(process: Settings) -> "Tensor":
     return makers[process.schedule]()
 
 
+def built_on(net: str) -> list[str]:
+    """`net` and the networks that it is trained with, each after those that it needs itself."""
+    return [*(below for need in NETS[net].needs for below in built_on(need)), net]
+
+
 def order(names: Sequence[str]) -> list[str]:
-    """The networks that the methods `names` need, each after those it is trained with."""
-    found: list[str] = []
-
-    def add(net: str) -> None:
-        for below in NETS[net].needs:
-            add(below)
-        if net not in found:
-            found.append(net)
-
-    for name in names:
-        for net in METHODS[name].nets:
-            add(net)
-    return found
+    """The networks that the methods `names` need, each once and after those it is trained with."""
+    return list(
+        dict.fromkeys(below for name in names for net in METHODS[name].nets for below in built_on(net))
+    )
 
 
 class Frame(NamedTuple):

@@ -18,7 +18,7 @@ if sys.stderr.isatty():
 
 from pig.code import code_hash
 from pig.errors import InputError
-from pig.methods import METHODS, NETS, order
+from pig.methods import METHODS, NETS, built_on, order
 from pig.params import resolve, to_json
 
 try:
@@ -72,11 +72,6 @@ wildcard_constraints:
     shard=r"\d+",
     method="|".join(METHODS),
     net="|".join(NETS),
-
-
-def built_on(net):
-    """`net` and the networks that it is trained with."""
-    return {net, *(below for need in NETS[net].needs for below in built_on(need))}
 
 
 def code_of(verb, methods=(), nets=()):
