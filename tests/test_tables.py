@@ -318,7 +318,9 @@ def test_verb_writes_table_2_from_many_files(outputs, tmp_path):
     ("number", "content", "flags", "named"),
     [
         ("1", "{", [], "scores.txt: expected JSON"),
+        ("1", "{", ["--costs", "none.json"], "none.json: "),
         ("2", "", [], "scores.txt: expected CSV"),
+        ("2", "", ["--costs", "none.json"], "none.json: "),
     ],
 )
 def test_verb_names_what_is_wrong(number, content, flags, named, outputs, tmp_path, capsys):
