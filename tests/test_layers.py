@@ -19,19 +19,22 @@ BELOW = {
     "phantom": {"anatomy", "texture", "pairs"},
     "sources": {"pairs"},
     "segmentation": {"overlap", "pairs", "training"},
-    "tables": {"methods"},
+    "lesions": {"conditions"},
+    "results": {"copying", "methods", "statistics", "tables"},
+    "findings": {"methods"},
     "figures": {"pairs"},
 }
 
 # The only modules that may import a library; of verbs none may.
 SITES = {
-    "cleanfid": {"fidelity"},
+    "cleanfid": {"features"},
     "cv2": {"sources"},
     "matplotlib": {"figures"},
     "PIL": {"pairs", "sources"},
     "pydantic": {"params"},
     "safetensors": {"weights"},
     "segmentation_models_pytorch": {"segmentation"},
+    "torchvision": {"augmentation"},
     "tqdm": {"progress"},
     "yaml": {"params"},
 }

@@ -1,8 +1,9 @@
-"""Compute the InceptionV3 features of slices, for FID and KID.
+"""Compute the features of slices, or of crops around their lesions, for the scores of `pig fidelity`.
 
 Reads an archive of pairs and takes at most --number of its slices by a seeded choice: of all, or with --split
-of those whose patients have --role in --fold. Writes one .npz of features, ids and the extractor's name. With
---cache, features once computed are kept there and found again by the slice's content.
+of those whose patients have --role in --fold; with --crops, of those that have a lesion, squares around it. Writes one
+.npz of features, ids, groups (patients; of generated slices the ids) and the extractor's name. With --cache, features
+once computed are kept there and found again by the slice's content.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -17,7 +18,7 @@ from pig.verbs.common import add_compute, add_settings, compute, settings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pig.fidelity import Floats
+    from pig.features import Floats
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,6 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--role", choices=["train", "validation", "test"], help="role of the patients in the fold"
     )
     parser.add_argument("--number", metavar="N", type=int, required=True, help="slices to take at most")
+    parser.add_argument("--crops", action="store_true", help="squares around lesions instead of slices")
     parser.add_argument("--out", metavar="NPZ", required=True, help="features to write")
     parser.add_argument("--cache", metavar="DIR", help="keep the features of each slice in DIR")
     parser.add_argument(
@@ -42,26 +44,41 @@ def run(args: Namespace) -> None:
 
     import numpy as np
 
-    from pig import fidelity
+    from pig import features
     from pig.pairs import digest, read_archive
 
     if args.number < 2:
         raise InputError(f"--number {args.number}: expected at least 2")
     chosen = settings(args, "fidelity").fidelity
-    weights = fidelity.find_weights(args.weights, os.environ)
+    device = compute(args)
     pairs = read_archive(args.pairs)
-    taken = pairs.select(fidelity.choose(candidates(args, pairs.table), args.number, chosen.seed))
-    extractor = fidelity.inception(weights, compute(args))
+    rows = candidates(args, pairs.table)
+    if args.crops:
+        if pairs.masks is None:
+            raise InputError(f"{args.pairs}: expected pairs, found images without masks")
+        rows = [row for row in rows if pairs.masks[row].any()]
+        if len(rows) < 2:
+            raise InputError(f"{args.pairs}: expected 2 or more slices with a lesion; found {len(rows)}")
+    taken = pairs.select(features.choose(rows, args.number, chosen.seed))
+    if chosen.extractor is None:
+        extractor = features.inception(features.find_weights(args.weights, os.environ), device)
+    else:
+        extractor = features.pinned(Path(chosen.extractor), chosen.extractor_sha256, device)
 
-    values = np.empty((len(taken), fidelity.WIDTH), np.float32)
+    images = list(taken.images)
+    if args.crops:
+        assert taken.masks is not None
+        images = [features.crop(image, mask) for image, mask in zip(images, taken.masks, strict=True)]
     store = Folder(Path(args.cache)) if args.cache else None
-    rows = fidelity.features(taken.images, extractor, chosen.batch, store)
-    for row, feature in track(rows, len(taken), f"features {Path(args.out).stem}"):
-        values[row] = feature
+    computed = features.features(images, extractor, chosen.batch, store)
+    label = f"features {Path(args.out).stem}{' crops' if args.crops else ''}"
+    by_row = dict(track(computed, len(taken), label))
+    values = np.stack([by_row[row] for row in range(len(taken))])
     ids = taken.table["id"].tolist()
-    found = fidelity.Features(values, ids, digest(pairs), extractor.name, extractor.sha256)
+    groups = [patient or own for patient, own in zip(taken.table["patient"], ids, strict=True)]
+    found = features.Features(values, ids, groups, digest(pairs), extractor.name, extractor.sha256)
     with atomic(args.out) as file:
-        fidelity.write_features(file, found)
+        features.write_features(file, found)
 
 
 def candidates(args: Namespace, table: "pd.DataFrame") -> list[int]:

