@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pig import lesions
 from pig.__main__ import main
 from pig.errors import InputError
 from pig.pairing import components, contrast, derangement, report, ring_around, ring_width, summary
-from pig.pairs import Pairs, write_archive
+from pig.pairs import Pairs, read_archive, write_archive
 
 
 def discs(n, size=32, level=0.6, seed=0):
@@ -145,7 +146,7 @@ def archives(tmp_path):
 
 def test_verb_writes_the_report(archives, tmp_path):
     out = tmp_path / "pairing.csv"
-    cfg = '{"pairing": {"ring": 0.06, "seed": 0}}'
+    cfg = '{"pairing": {"ring": 0.06, "floor_draws": 3, "seed": 0}}'
     real, generated, split = archives
     arguments = ["--pairs", real, "--split", split, "--generated", generated, "--out", out, "--cfg", cfg]
     assert main(["pairing", *map(str, arguments)]) == 0
@@ -158,27 +159,50 @@ def test_verb_writes_the_report(archives, tmp_path):
         ratio = paired[key]["fold0/pig"] / paired[key]["fold0/real"]
         assert paired[f"{key}_to_real"]["fold0/pig"] == pytest.approx(ratio)
         assert paired[f"{key}_to_real"]["fold0/real"] == 1
-    assert list(frame.columns) == (
-        [
-            "set",
-            "n",
-            "contrast",
-            "contrast_sd",
-            "area",
-            "area_sd",
-            "one_component",
-            "empty",
-            "contrast_to_real",
-            "area_to_real",
-        ]
+    far = [f"{what}_{key}" for what in ("w", "floor") for key in lesions.DESCRIPTORS]
+    assert list(frame.columns) == [
+        "set",
+        "n",
+        "contrast",
+        "contrast_sd",
+        "area",
+        "area_sd",
+        "one_component",
+        "empty",
+        "contrast_to_real",
+        "area_to_real",
+        *far,
+    ]
+    train, test, made = (
+        lesions.describe(part.images, part.masks)
+        for part in (
+            read_archive(real).select(range(4)),
+            read_archive(real).select([4, 5]),
+            read_archive(generated),
+        )
     )
+    for name, of in (("fold0/real", train), ("fold0/pig", made)):
+        expected = [*lesions.distances(of, test).values()]
+        expected += lesions.floor(train, test, len(of), 3, 0).values()
+        assert paired.loc[name, far].tolist() == pytest.approx(expected)
+    assert paired.loc[["real", "real shuffled", "fold0/pig shuffled"], far].isna().all(axis=None)
 
 
 def test_verb_refuses_two_archives_of_one_name(archives, tmp_path, capsys):
     real, generated, split = archives
     out = tmp_path / "x.csv"
     arguments = ["--pairs", real, "--split", split, "--generated", generated, generated, "--out", out]
-    assert main(["pairing", *map(str, arguments), "--cfg", '{"pairing": {"ring": 0.06, "seed": 0}}']) == 2
+    assert (
+        main(
+            [
+                "pairing",
+                *map(str, arguments),
+                "--cfg",
+                '{"pairing": {"ring": 0.06, "floor_draws": 3, "seed": 0}}',
+            ]
+        )
+        == 2
+    )
     assert "fold0/pig fold0/pig" in capsys.readouterr().err
 
 
@@ -186,5 +210,15 @@ def test_verb_refuses_an_archive_of_no_fold(archives, tmp_path, capsys):
     real, generated, split = archives
     elsewhere = generated.rename(tmp_path / "pig.zip")
     arguments = ["--pairs", real, "--split", split, "--generated", elsewhere, "--out", tmp_path / "x.csv"]
-    assert main(["pairing", *map(str, arguments), "--cfg", '{"pairing": {"ring": 0.06, "seed": 0}}']) == 2
+    assert (
+        main(
+            [
+                "pairing",
+                *map(str, arguments),
+                "--cfg",
+                '{"pairing": {"ring": 0.06, "floor_draws": 3, "seed": 0}}',
+            ]
+        )
+        == 2
+    )
     assert "expected an archive in a folder fold{K}" in capsys.readouterr().err

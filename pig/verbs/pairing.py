@@ -1,9 +1,11 @@
-"""Measure how well masks and images of each set belong together.
+"""Measure how well masks and images of each set belong together, and how like real ones its lesions are.
 
 Reads the archive of real pairs and archives of generated ones, fold{K}/NAME.zip; writes csv, two rows a set: the
 set (real, fold{K}/real or fold{K}/NAME) and the control with its masks shuffled among its images. Columns: set, n,
 contrast and area of the lesions with their standard deviations, the shares of masks in one piece and of empty
-ones, and contrast and area relative to the real pairs of the fold's training patients, which the generator saw.
+ones, and contrast and area relative to the real pairs of the fold's training patients, which the generator saw; of
+unshuffled sets of a fold also w_X, the distance of the distribution of descriptor X of its lesions from that of the
+fold's test patients, and floor_X, that of training patients' lesions at the same n (pig/lesions.py).
 """
 
 import re
@@ -40,6 +42,7 @@ def run(args: Namespace) -> None:
 
     import pandas as pd
 
+    from pig import lesions
     from pig.pairing import report
     from pig.pairs import read_archive, rows
 
@@ -56,6 +59,21 @@ def run(args: Namespace) -> None:
 
     number = 1 + len(set(folds)) + len(names)
     frame = report(track(sets(), number, "pairing"), chosen.ring, chosen.seed)
+    columns = [f"{what}_{key}" for what in ("w", "floor") for key in lesions.DESCRIPTORS]
+    frame[columns] = float("nan")
+    for fold in sorted(set(folds)):
+        train, test = (
+            lesions.describe(*_arrays(real.select(rows(split, real.table, fold, role)), args.pairs))
+            for role in ("train", "test")
+        )
+        described = {f"fold{fold}/real": train}
+        for name, path in zip(names, args.generated, strict=True):
+            if name.startswith(f"fold{fold}/"):
+                described[name] = lesions.describe(*_arrays(read_archive(path), path))
+        for name, found in described.items():
+            apart = lesions.distances(found, test)
+            least = lesions.floor(train, test, len(found), chosen.floor_draws, chosen.seed)
+            frame.loc[frame["set"] == name, columns] = [*apart.values(), *least.values()]
     with atomic(args.out, "w") as file:
         frame.to_csv(file, index=False)
 
