@@ -16,20 +16,21 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/generate.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/segment.smk"
+include: "workflow/rules/copy.smk"
 include: "workflow/rules/report.smk"
 
 
 rule all:
     default_target: True
     input:
-        rules.table1.output,
-        rules.table2.output,
+        "<reports>/study.md",
+        expand("<reports>/table{number}.{format}", number=TABLES, format=["csv", "json", "md", "tex"]),
         rules.pairing.output if PAIRED else [],
         expand("<reports>/figures/{figure}.png", figure=FIGURES),
         # Git keeps the reports, and without the rest a fresh clone would look finished.
         [f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],
         [f"<run>/fold{fold}/{name}.zip" for name in SAMPLED for fold in SAMPLED[name]],
-        SCORES,
-        expand("<run>/fidelity/{set}.json", set=SCORED),
+        [f"<run>/leak0/{name.removesuffix('-leak')}.zip" for name in LEAKS],
+        [*SCORES, *COPIES, *TRTS, *FIDELITY["slices"], *FIDELITY["crops"]],
     message:
         "All tables, figures and what they were made from"

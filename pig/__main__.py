@@ -20,8 +20,11 @@ VERBS = {
     "features": "features",
     "fidelity": "fidelity",
     "segment": "segment",
+    "trts": "trts",
+    "copies": "copies",
     "pairing": "pairing",
     "tables": "tables",
+    "study": "study",
     "figures": "figures",
     "import-official": "import_official",
 }

@@ -5,7 +5,7 @@ that scale; masks, (N, H, W) bool, are outlined along the edges of their pixels.
 """
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -35,6 +35,8 @@ HUES = (
     "#56B4E9",
 )  # after Okabe and Ito, safe for all eyes
 VARIED = "-varied"  # ends the names of methods that are given varied masks
+LEAK = "-leak"  # ends the names of sets whose generator saw the test patients
+CONTROLS = ("duplicated", "augmented")
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
     "font.size": 8.5,
@@ -177,6 +179,38 @@ def pairs(real: Pairs, generated: Mapping[str, Pairs], columns: int) -> Figure:
         return _sheet(rows)[0]
 
 
+def copies(real: Pairs, generated: Pairs, found: pd.DataFrame, columns: int = 10) -> Figure:
+    """The generated pairs that come closest to a training pair, the closest first, each above that neighbour.
+
+    Args:
+        real: the pairs that the neighbours are among.
+        generated: pairs, of any folds.
+        found: a row a pair of `generated` with the columns id, joint (its distance) and joint_of (its neighbour's id).
+
+    Raises:
+        InputError: a pair or neighbour that is not there.
+    """
+    _need(found, ("id", "joint", "joint_of"), "copies")
+    chosen = found.dropna(subset=["joint"]).sort_values(["joint", "id"]).head(columns)
+    if chosen.empty:
+        raise InputError("figure copies: expected pairs with a nearest neighbour; found none")
+    parts = []
+    for source, ids in ((generated, chosen["id"]), (real, chosen["joint_of"])):
+        place = {name: row for row, name in enumerate(source.table["id"])}
+        if lost := [name for name in ids if name not in place]:
+            raise InputError(f"figure copies: expected {lost[0]} among the pairs")
+        parts.append(source.select([place[name] for name in ids]))
+    rows: list[Row] = []
+    for label, part in zip(("generated", "nearest\ntraining pair"), parts, strict=True):
+        rows.append((label, 0.16 if rows else 0.3, part.images, None))
+        rows.append(("with lesion", GAP, part.images, part.masks))
+    with _styled():
+        figure, grid = _sheet(rows)
+        for axes, distance in zip(grid[0], chosen["joint"], strict=True):
+            axes.set_title(f"{distance:.2f}", fontsize=8.5, loc="center", pad=4)
+        return figure
+
+
 def data(source: Pairs, columns: int) -> Figure:
     """A contact sheet of the data set: one column a patient, one row a view, the middle slice with its lesion."""
     table = source.table
@@ -290,92 +324,64 @@ def spread(values: Sequence[float], gap: float) -> list[float]:
 
 
 def table1(frame: pd.DataFrame) -> Figure:
-    """Table 1 as bars: FID and KID of each method, the floor as a line, the paper's FID as a mark.
+    """Table 1 as bars: FID and KID of each method with their intervals, the floor as a line, the paper's FID as a mark.
 
     Args:
         frame: the csv of `pig tables 1`.
     """
-    _need(frame, ("row", "method", "n", "fid", "kid_x1000", "kid_x1000_sd", "paper_fid"), "table 1")
+    keys = {"fid": "FID, lower is better", "kid_x1000": "KID × 1000, lower is better"}
+    _need(frame, ("row", "method", "n", "paper_fid", *_with_interval(keys)), "table 1")
     if not (frame["row"] == "real").any():
         raise InputError("table 1: expected the row real, the floor")
     floor = frame[frame["row"] == "real"].iloc[0]
     rows = frame[frame["row"] != "real"]
-    ours = rows["row"] == "pig"
+    look = _look(rows["row"])
     with _styled():
         figure = Figure(figsize=(WIDTH, 1.2 + 0.42 * len(rows)), layout="constrained", facecolor="white")
-        left, right = figure.subplots(1, 2, sharey=True)
-        ends = rows["kid_x1000"] + rows["kid_x1000_sd"].fillna(0)
-        marks = [floor["fid"], *rows["paper_fid"].dropna()]
-        _bars(left, "FID, lower is better", rows["method"], rows["fid"], rows["fid"], marks, ours)
-        marks = [floor["kid_x1000"]]
-        _bars(right, "KID × 1000, lower is better", rows["method"], rows["kid_x1000"], ends, marks, ours)
-        right.errorbar(
-            rows["kid_x1000"], np.arange(len(rows)), xerr=rows["kid_x1000_sd"], fmt="none", ecolor=INK
-        )
-        _floor(left, floor["fid"])
-        _floor(right, floor["kid_x1000"])
-        _legend(figure, _paper(left, rows["paper_fid"]))
+        for axes, (key, title) in zip(figure.subplots(1, 2, sharey=True), keys.items(), strict=True):
+            marks = [floor[key], *(rows["paper_fid"].dropna() if key == "fid" else [])]
+            _bars(axes, title, rows["method"], rows, key, marks, look)
+            _floor(axes, floor[key])
+        _legend(figure, [_whiskers(), *_paper(figure.axes[0], rows["paper_fid"])])
         return figure
 
 
-def table2(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Table 2 as bars: four overlap scores of each training set, folds as dots, the paper's as marks.
+def table2(frame: pd.DataFrame) -> Figure:
+    """Table 2 as bars: four overlap scores of each training set with their intervals, the paper's as marks.
 
     Of the rows that the paper does not have, those of the middle dose are shown; `doses` shows all.
 
     Args:
         frame: the csv of `pig tables 2`.
-        scores: the rows of `pig segment` that it was made from.
     """
-    _need(frame, ("training_set", "set", "dose", *METRICS, *(f"paper_{key}" for key in METRICS)), "table 2")
-    _need(scores, ("fold", "set", "dose", *METRICS), "scores of table 2")
+    paper = [f"paper_{key}" for key in METRICS]
+    _need(frame, ("training_set", "set", "dose", *_with_interval(METRICS), *paper), "table 2")
     doses = sorted(set(frame["dose"]) - {0})
     middle = doses[len(doses) // 2] if doses else 0
     frame = frame[frame["dose"].isin([0, middle]) | frame["paper_dice"].notna()]
-    folds = 100 * scores.groupby(["dose", "set", "fold"])[list(METRICS)].mean()
-    keys = list(zip(frame["dose"], frame["set"], strict=True))
-    if missing := [key for key in keys if key not in set(zip(scores["dose"], scores["set"], strict=True))]:
-        raise InputError(
-            f"scores of table 2: expected some of {missing[0][1]} {missing[0][0]}, a row of the table"
-        )
+    look = _look(frame["set"])
     with _styled():
         figure = Figure(figsize=(WIDTH, 1.0 + 0.42 * len(frame)), layout="constrained", facecolor="white")
         for axes, (metric, label) in zip(figure.subplots(1, 4, sharey=True), METRICS.items(), strict=True):
-            dots = [folds.loc[key][metric] for key in keys]
-            ends = [max(part) for part in dots]
             theirs = frame[f"paper_{metric}"]
-            _bars(
-                axes,
-                f"{label}, %",
-                frame["training_set"],
-                frame[metric],
-                ends,
-                theirs.dropna(),
-                frame["set"] == "pig",
-            )
-            x, y = np.concatenate(dots), np.repeat(np.arange(len(dots)), [len(part) for part in dots])
-            one = axes.plot(x, y, "o", color=INK, markersize=2.8, label="one fold")
-            paper = _paper(axes, theirs)
-        _legend(figure, [*one, *paper])
+            _bars(axes, f"{label}, %", frame["training_set"], frame, metric, theirs.dropna(), look)
+            marks = _paper(axes, theirs)
+        _legend(figure, [_whiskers(), *marks])
         return figure
 
 
-def doses(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
-    """Dice against the number of generated pairs, a panel a method: bold the mean, thin its folds, pale the others.
+def doses(frame: pd.DataFrame) -> Figure:
+    """Dice against the number of added pairs, a panel a set: bold the mean in its interval's band, pale the others.
 
     Lines begin at the real pairs alone; a method with varied masks is dashed, in the panel of the same with given ones.
 
     Args:
         frame: the csv of `pig tables 2`.
-        scores: the rows of `pig segment` that it was made from.
     """
-    _need(frame, ("set", "dose", "dice", "training_set"), "table 2")
-    _need(scores, ("fold", "set", "dose", "dice"), "scores of table 2")
-    real = frame.loc[frame["set"] == "real", "dice"].tolist()
-    folds = 100 * scores.groupby(["set", "fold", "dose"])["dice"].mean()
+    _need(frame, ("set", "dose", "added", *_with_interval(["dice"])), "table 2")
+    alone = frame[frame["set"] == "real"]
     grouped = frame[frame["dose"] > 0].groupby("set", sort=False)
-    parts = {str(name): part.sort_values("dose") for name, part in grouped}
-    means = {name: (_from_zero(part["dose"], real), [*real, *part["dice"]]) for name, part in parts.items()}
+    parts = {str(name): pd.concat([alone, part.sort_values("dose")]) for name, part in grouped}
     panels = list(dict.fromkeys(name.removesuffix(VARIED) for name in parts))
     with _styled():
         columns = min(3, len(panels))
@@ -384,39 +390,33 @@ def doses(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
         grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).ravel()
         for axes, plain in zip(grid, panels, strict=False):
             mine = [name for name in (plain, plain + VARIED) if name in parts]
-            hue = OURS if plain == "pig" else PAPER
+            hue = OURS if plain == "pig" else GREY if plain in CONTROLS or plain.endswith(LEAK) else PAPER
             for name in parts.keys() - mine:
-                axes.plot(*means[name], color=PALE, linewidth=1, zorder=1)
+                axes.plot(parts[name]["dose"], parts[name]["dice"], color=PALE, linewidth=1, zorder=1)
             for name in mine:
+                part = parts[name]
                 style = "-" if name == plain else (0, (3, 1.5))
-                for fold in sorted(set(scores["fold"])):
-                    alone = [folds.loc[("real", fold)].iloc[0]] if real else []
-                    axes.plot(
-                        means[name][0],
-                        [*alone, *folds.loc[(name, fold)]],
-                        color=hue,
-                        linewidth=0.8,
-                        linestyle=style,
-                        alpha=0.45,
-                    )
-                axes.plot(*means[name], color=hue, linewidth=2.2, linestyle=style)
-            for value in real:
+                if name == plain or plain not in parts:
+                    ends = (part["dice_low"], part["dice_high"])
+                    axes.fill_between(part["dose"], *ends, color=hue, alpha=0.15, linewidth=0)
+                axes.plot(part["dose"], part["dice"], color=hue, linewidth=2.2, linestyle=style)
+            for value in alone["dice"]:
                 axes.axhline(value, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)))
-            axes.set_title(parts[mine[0]]["training_set"].iloc[-1].split(maxsplit=3)[-1].split(",")[0])
-            axes.set_xticks(sorted({x for xs, _ in means.values() for x in xs}))
+            axes.set_title(str(parts[mine[0]]["added"].iloc[-1]).split(",")[0])
+            axes.set_xticks(sorted({x for part in parts.values() for x in part["dose"]}))
             axes.grid(axis="y", color=PALE, linewidth=0.4)
         for axes in grid[len(panels) :]:
             axes.set_axis_off()
         for axes in grid[: len(panels)][-columns:]:  # the last of each column
             axes.tick_params(labelbottom=True)
-            axes.set_xlabel("generated pairs, added to the real ones")
+            axes.set_xlabel("pairs added to the real ones")
         for axes in grid[::columns]:
             axes.set_ylabel("Dice, %")
         marks = [
             Line2D([], [], color=INK, linewidth=2.2, label="mean of the folds"),
-            Line2D([], [], color=INK, linewidth=0.8, alpha=0.45, label="one fold"),
+            Line2D([], [], color=INK, linewidth=7, alpha=0.15, label="95 % interval, over patients"),
             Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label="real pairs alone"),
-            Line2D([], [], color=PALE, linewidth=1, label="the other methods"),
+            Line2D([], [], color=PALE, linewidth=1, label="the others"),
         ]
         if any(name.endswith(VARIED) for name in parts):
             varied = Line2D([], [], color=INK, linewidth=2.2, linestyle=(0, (3, 1.5)), label="varied masks")
@@ -425,26 +425,41 @@ def doses(frame: pd.DataFrame, scores: pd.DataFrame) -> Figure:
         return figure
 
 
-def _from_zero(doses: pd.Series, real: list[float]) -> list[int]:
-    return [*(0 for _ in real), *doses]
+def _with_interval(keys: Iterable[str]) -> list[str]:
+    return [f"{key}{end}" for key in keys for end in ("", "_low", "_high")]
 
 
-def _bars(axes: Axes, title: str, labels: Any, values: Any, ends: Any, marks: Any, ours: Any) -> None:
-    """Horizontal bars, the first at the top, each with its number right of `ends`; `marks` are in sight too."""
-    places = np.arange(len(values))
+def _look(sets: pd.Series) -> list[dict[str, Any]]:
+    """How the bar of each set is drawn: PIG's in its own hue, a leak's as an outline, since it is no result."""
+    leak = {"facecolor": "white", "edgecolor": RIVAL, "linestyle": (0, (2, 1))}
+    return [leak if name.endswith(LEAK) else {"facecolor": OURS if name == "pig" else RIVAL} for name in sets]
+
+
+def _bars(
+    axes: Axes, title: str, labels: Any, rows: pd.DataFrame, key: str, marks: Any, look: list[dict[str, Any]]
+) -> None:
+    """Horizontal bars of `key`, the first at the top, each with its interval and number; `marks` are in sight too."""
+    places = np.arange(len(rows))
+    values, low, high = (rows[f"{key}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
     axes.set_title(title)
-    axes.barh(places, values, height=0.42, color=np.where(ours, OURS, RIVAL))
+    for place, value, drawn in zip(places, values, look, strict=True):
+        axes.barh(place, value, height=0.42, **drawn)
+    reach = np.clip(np.stack([values - low, high - values]), 0, None)  # an interval may lie beside its mean
+    axes.errorbar(values, places, xerr=np.nan_to_num(reach), fmt="none", ecolor=INK, elinewidth=0.9)
+    ends = np.fmax(values, high)
     for place, value, end in zip(places, values, ends, strict=True):
-        axes.annotate(
-            f"{value:.1f}", (max(0, value, end), place), (5, 0), textcoords="offset points", va="center"
-        )
+        axes.annotate(f"{value:.1f}", (max(0, end), place), (4, 0), textcoords="offset points", va="center")
     axes.set_yticks(places, labels)
     axes.set_ylim(len(values) - 0.4, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    low = min(0, *values, *marks)  # a KID can be negative
-    axes.set_xlim(1.1 * low, max(1.28 * max(*values, *ends), 1.1 * max(0, *marks), 1e-9))
+    low_end = min(0, *values, *np.nan_to_num(low), *marks)  # a KID can be negative
+    axes.set_xlim(1.1 * low_end, max(1.28 * max(ends), 1.1 * max(0, *marks), 1e-9))
+
+
+def _whiskers() -> Line2D:
+    return Line2D([], [], color=INK, linewidth=0.9, label="95 % interval")
 
 
 def _floor(axes: Axes, value: float) -> None:

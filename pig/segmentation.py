@@ -75,11 +75,16 @@ def bce_dice(logits: Tensor, masks: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float(), truth) + dice
 
 
-def training_loss(data: Examples, flip: float) -> Loss:
-    """The loss of a batch of rows of `data`, each pair upside down with chance `flip`."""
+Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
+
+
+def training_loss(data: Examples, flip: float, augment: Augment | None = None) -> Loss:
+    """The loss of a batch of rows of `data`, each pair upside down with chance `flip` after it was augmented."""
 
     def loss(model: nn.Module, rows: Tensor, generator: Generator) -> Tensor:
         images, masks = data.images[rows], data.masks[rows]
+        if augment is not None:
+            images, masks = augment(images, masks, generator)
         turned = (torch.rand(len(rows), generator=generator) < flip).to(rows.device)[:, None, None, None]
         images = torch.where(turned, images.flip(2), images)
         masks = torch.where(turned, masks.flip(2), masks)

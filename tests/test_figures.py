@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib import rcParams
 from matplotlib.collections import LineCollection
+from matplotlib.container import ErrorbarContainer
 
 from pig import figures
 from pig.__main__ import main
@@ -41,31 +42,28 @@ TABLE_1 = pd.DataFrame(
         "method": ["Real (floor)", "DDPM", "PIG"],
         "n": 20,
         "fid": [40.0, 90.0, 70.0],
+        "fid_low": [35.0, 84.0, 61.0],
+        "fid_high": [44.0, 97.0, 77.0],
         "kid_x1000": [-0.5, 40.0, 30.0],
-        "kid_x1000_sd": [0.5, 4.0, 3.0],
+        "kid_x1000_low": [-1.0, 36.0, 27.0],
+        "kid_x1000_high": [0.5, 44.0, 33.0],
         "paper_fid": [np.nan, 31.84, 15.88],
     }
-)
-SCORES = pd.DataFrame(
-    [
-        {
-            "fold": fold,
-            "set": "pig" if dose else "real",
-            "dose": dose,
-            **dict.fromkeys(figures.METRICS, 0.1 * fold + share),
-        }
-        for fold in (0, 1)
-        for dose, share in ((0, 0.4), (2, 0.5))
-    ]
 )
 TABLE_2 = pd.DataFrame(
     {
         "training_set": ["Real", "Real + 2 PIG"],
         "set": ["real", "pig"],
+        "added": ["", "PIG"],
         "dose": [0, 2],
         **{key: [45.0, 55.0] for key in figures.METRICS},
+        **{f"{key}_low": [40.0, 52.0] for key in figures.METRICS},
+        **{f"{key}_high": [51.0, 57.0] for key in figures.METRICS},
         **{f"paper_{key}": [52.36, np.nan] for key in figures.METRICS},
     }
+)
+NEAREST = pd.DataFrame(
+    {"id": ["1-7", "1-2", "1-4"], "joint": [0.5, 0.25, np.nan], "joint_of": ["0-3", "0-9", ""]}
 )
 DRAWN = {
     "data": lambda: figures.data(some_pairs(), 3),
@@ -73,8 +71,9 @@ DRAWN = {
     "progression": lambda: figures.progression(*FRAMES),
     "curves": lambda: figures.curves(CURVES),
     "table1": lambda: figures.table1(TABLE_1),
-    "table2": lambda: figures.table2(TABLE_2, SCORES),
-    "doses": lambda: figures.doses(TABLE_2, SCORES),
+    "table2": lambda: figures.table2(TABLE_2),
+    "doses": lambda: figures.doses(TABLE_2),
+    "copies": lambda: figures.copies(some_pairs(), some_pairs(seed=1), NEAREST),
 }
 
 
@@ -215,16 +214,25 @@ def test_labels_are_spread_no_further_than_needed(values):
         assert places == pytest.approx(values)
 
 
-def test_table1_bars_floor_and_marks():
+def whiskers(axes):
+    """(low, high) of each interval drawn, from the top."""
+    (drawn,) = [c for c in axes.containers if isinstance(c, ErrorbarContainer)]
+    (lines,) = drawn.lines[2]
+    return [tuple(segment[:, 0]) for segment in lines.get_segments()]
+
+
+def test_table1_bars_intervals_floor_and_marks():
     figure = figures.table1(TABLE_1)
     fid, kid = figure.axes
     assert [bar.get_width() for bar in fid.patches] == [90, 70]
     assert [bar.get_width() for bar in kid.patches] == [40, 30]
-    floor, marks = fid.lines
-    assert set(floor.get_xdata()) == {40}
-    assert list(marks.get_xdata()) == [31.84, 15.88]
+    assert whiskers(fid) == [(84, 97), (61, 77)]
+    assert whiskers(kid) == [(36, 44), (27, 33)]
+    (floor,) = (line for line in fid.lines if set(line.get_xdata()) == {40})
+    (marks,) = (line for line in fid.lines if list(line.get_xdata()) == [31.84, 15.88])
+    assert floor is not marks
     assert kid.get_xlim()[0] < -0.5  # the floor's KID is in sight
-    assert "not comparable" in figure.legends[0].get_texts()[0].get_text()
+    assert "not comparable" in figure.legends[0].get_texts()[-1].get_text()
 
 
 def test_table1_needs_its_floor():
@@ -232,47 +240,59 @@ def test_table1_needs_its_floor():
         figures.table1(TABLE_1.iloc[1:])
 
 
-def test_table2_bars_and_dots():
-    figure = figures.table2(TABLE_2, SCORES)
+def test_an_unknown_interval_is_not_drawn_and_hides_no_bar():
+    frame = TABLE_1.assign(fid_low=np.nan, fid_high=np.nan)
+    fid = figures.table1(frame).axes[0]
+    assert whiskers(fid) == [(90, 90), (70, 70)]
+    assert fid.get_xlim()[1] > 90
+
+
+def test_table2_bars_and_intervals():
+    figure = figures.table2(TABLE_2)
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "Dice, %",
         "IoU, %",
         "Precision, %",
         "Recall, %",
     ]
-    dots = figure.axes[0].lines[0]
-    assert list(dots.get_xdata()) == pytest.approx([40, 50, 50, 60])
-    assert list(dots.get_ydata()) == [0, 0, 1, 1]
-    assert [bar.get_width() for bar in figure.axes[0].patches] == [45, 55]
+    for axes in figure.axes:
+        assert [bar.get_width() for bar in axes.patches] == [45, 55]
+        assert whiskers(axes) == [(40, 51), (52, 57)]
+
+
+def test_table2_tells_a_leak_from_a_result():
+    leak = TABLE_2.iloc[[1]].assign(set="pig-leak", training_set="LEAK: Real + 2 PIG")
+    bars = figures.table2(pd.concat([TABLE_2, leak], ignore_index=True)).axes[0].patches
+    assert len({bar.get_facecolor() for bar in bars}) == 3
+    assert bars[2].get_facecolor() == (1, 1, 1, 1)
 
 
 def test_doses_draws_a_panel_a_method_from_real_alone_through_its_doses():
     values = {"pig": (3, 4, 5), "ldm": (1, 2, 1), "ldm-varied": (2, 2, 2)}
     rows = [
-        {"training_set": f"Real + {dose} {name}", "set": name, "dose": dose, "dice": value}
+        {"added": name, "set": name, "dose": dose, "dice": value}
         for name, dices in values.items()
         for dose, value in zip((2, 4, 6), dices, strict=True)
     ]
-    frame = pd.DataFrame([{"training_set": "Real", "set": "real", "dose": 0, "dice": 2.5}, *rows])
-    scores = pd.concat(
-        [frame.assign(fold=fold, dice=(frame["dice"] + sign) / 100) for fold, sign in ((0, -1), (1, 1))]
-    )
-    ours, theirs = (axes for axes in figures.doses(frame, scores).axes if axes.axison)
+    frame = pd.DataFrame([{"added": "", "set": "real", "dose": 0, "dice": 2.5}, *rows])
+    frame = frame.assign(dice_low=frame["dice"] - 1, dice_high=frame["dice"] + 2)
+    ours, theirs = (axes for axes in figures.doses(frame).axes if axes.axison)
     assert (ours.get_title("left"), theirs.get_title("left")) == ("pig", "ldm")
     for axes, names in ((ours, ["pig"]), (theirs, ["ldm", "ldm-varied"])):
         bold = [line for line in axes.lines if line.get_linewidth() > 2]
         assert [list(line.get_ydata()) for line in bold] == [[2.5, *values[name]] for name in names]
         assert all(list(line.get_xdata()) == [0, 2, 4, 6] for line in bold)
-        thin = [line for line in axes.lines if line.get_alpha()]
-        expected = [[2.5 + sign, *(v + sign for v in values[name])] for name in names for sign in (-1, 1)]
-        assert [list(line.get_ydata()) for line in thin] == [pytest.approx(dices) for dices in expected]
+        (band,) = axes.collections  # of the method itself, not of its varied arm
+        corners = {tuple(corner) for corner in band.get_paths()[0].vertices}
+        for dose, value in zip((0, 2, 4, 6), (2.5, *values[names[0]]), strict=True):
+            assert {(dose, value - 1), (dose, value + 2)} <= corners
     labels = [text.get_text() for text in ours.figure.legends[0].get_texts()]
     assert labels == [
         "mean of the folds",
         "varied masks",
-        "one fold",
+        "95 % interval, over patients",
         "real pairs alone",
-        "the other methods",
+        "the others",
     ]
 
 
@@ -282,16 +302,27 @@ def test_table2_shows_of_rows_without_the_papers_only_the_middle_dose():
         [rows.assign(set="joint", dose=dose, training_set=f"Real + {dose} Joint") for dose in (2, 4, 6)]
     )
     frame = pd.concat([TABLE_2.iloc[[0]], others], ignore_index=True)
-    scores = pd.concat(
-        [SCORES.assign(set="joint", dose=dose) for dose in (2, 4, 6)] + [SCORES], ignore_index=True
-    )
-    labels = [text.get_text() for text in figures.table2(frame, scores).axes[0].get_yticklabels()]
+    labels = [text.get_text() for text in figures.table2(frame).axes[0].get_yticklabels()]
     assert labels == ["Real", "Real + 4 Joint"]
 
 
-def test_table2_refuses_scores_of_another_table():
-    with pytest.raises(InputError, match="pig 2"):
-        figures.table2(TABLE_2, SCORES[SCORES["dose"] == 0])
+def test_copies_shows_the_closest_first_above_their_neighbours():
+    real, generated = some_pairs(), some_pairs(seed=1)
+    figure = figures.copies(real, generated, NEAREST)
+    shown = [axes.get_images()[0].get_array() for axes in figure.axes]
+    expected = [generated.images[2], generated.images[7]] * 2 + [real.images[9], real.images[3]] * 2
+    assert len(shown) == len(expected)
+    for found, wanted in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+    assert [axes.get_title() for axes in figure.axes[:2]] == ["0.25", "0.50"]
+    assert len(figures.copies(real, generated, NEAREST, columns=1).axes) == 4
+
+
+def test_copies_names_a_pair_that_is_not_there():
+    with pytest.raises(InputError, match="0-99 among the pairs"):
+        figures.copies(some_pairs(), some_pairs(seed=1), NEAREST.assign(joint_of="0-99"))
+    with pytest.raises(InputError, match="found none"):
+        figures.copies(some_pairs(), some_pairs(seed=1), NEAREST.iloc[[2]])
 
 
 @pytest.fixture
@@ -305,7 +336,7 @@ def inputs(tmp_path):
         for fold, frame in folds.items():
             (tmp_path / f"fold{fold}").mkdir(exist_ok=True)
             frame.to_csv(tmp_path / f"fold{fold}" / f"{net}.csv", index=False)
-    for name, frame in (("table1", TABLE_1), ("table2", TABLE_2), ("scores", SCORES)):
+    for name, frame in (("table1", TABLE_1), ("table2", TABLE_2), ("nearest", NEAREST)):
         frame.to_csv(tmp_path / f"{name}.csv", index=False)
     return {
         "data": ["--pairs", "real.zip"],
@@ -313,8 +344,9 @@ def inputs(tmp_path):
         "progression": ["--frames", "frames.npz"],
         "curves": ["--curves", "fold0/guider.csv", "fold0/guided.csv", "fold1/guided.csv", "fold0/ddpm.csv"],
         "table1": ["--table", "table1.csv"],
-        "table2": ["--table", "table2.csv", "--scores", "scores.csv"],
-        "doses": ["--table", "table2.csv", "--scores", "scores.csv"],
+        "table2": ["--table", "table2.csv"],
+        "doses": ["--table", "table2.csv"],
+        "copies": ["--pairs", "real.zip", "--generated", "pig.zip", "--copies", "nearest.csv"],
     }
 
 
@@ -330,7 +362,7 @@ def test_verb_names_what_is_missing_or_broken(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.npz").write_bytes(b"nothing")
     for arguments, named in (
-        (["table2", "--table", "t.csv"], "expected --table --scores"),
+        (["copies", "--pairs", "t.zip"], "expected --pairs --generated --copies"),
         (["curves", "--curves", "guider.csv"], "guider.csv: expected a curve in a folder fold{K}"),
         (["progression", "--frames", "x.npz"], "x.npz: expected the frames t, x and y"),
         (["table1", "--table", "none.csv"], "none.csv"),

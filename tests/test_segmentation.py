@@ -1,5 +1,6 @@
 """The lesion segmenter: its loss in closed form, flips, scores, resume, and a task that it can learn."""
 
+import io
 import json
 import socket
 from itertools import islice
@@ -11,17 +12,24 @@ import pytest
 import torch
 from torch import nn
 
-from pig import segmentation
+from pig import segmentation, weights
 from pig.__main__ import main
 from pig.errors import InputError
-from pig.pairs import Pairs, split, write_archive
+from pig.overlap import overlap
+from pig.pairs import Pairs, read_archive, split, write_archive
 from pig.params import load
 from pig.training import Recipe, fit
 from pig.verbs import segment
 
 SMALL = ("resnet18", 3, (16, 8, 8), (16, 16))
-SMOKE = load(Path(__file__).parents[1] / "params.yaml", "smoke").segmentation.model_dump()
-SETTINGS = {**SMOKE, "decoder_channels": [16, 8, 8], "batch": 2, "flip": 0.5}
+SMOKE = load(Path(__file__).parents[1] / "params.yaml", "smoke")
+SETTINGS = {
+    **SMOKE.segmentation.model_dump(),
+    "decoder_channels": [16, 8, 8],
+    "batch": 2,
+    "flip": 0.5,
+    "doses": [2, 5],
+}
 
 
 def discs(n, origin="phantom", seed=0, size=16, per_patient=2):
@@ -189,39 +197,164 @@ def job(tmp_path):
     files = {"pairs": "real.zip", "split": "split.csv", "out": "s.csv", "curve": "c.csv", "state": "s.pt"}
     flags = [word for key, name in files.items() for word in (f"--{key}", str(tmp_path / name))]
 
-    def command(**changed):
-        cfg = json.dumps({"segmentation": {**SETTINGS, **changed}})
-        return ["segment", *flags, "--fold", "1", "--cfg", cfg]
+    def command(name, *more, **changed):
+        sections = {"segmentation": {**SETTINGS, **changed}, "augmentation": SMOKE.augmentation.model_dump()}
+        added = ["--generated", str(tmp_path / "pig.zip")] if name not in segment.REAL else []
+        return ["segment", name, *flags, "--fold", "1", "--cfg", json.dumps(sections), *added, *more]
 
     return command
 
 
-@pytest.mark.parametrize("doses", [[0], [2, 5]])
-def test_verb_scores_the_test_patients_after_the_same_number_of_steps(job, tmp_path, doses):
-    added = ["--generated", str(tmp_path / "pig.zip")] if doses != [0] else []
-    assert main([*job(doses=[5, 2]), *added]) == 0
+REAL_PAIRS = 6  # of the fold's 3 training patients
+SETS = {  # arguments -> (dose, pairs of real training patients) of each segmenter
+    ("real",): [(0, REAL_PAIRS)],
+    ("augmented",): [(0, REAL_PAIRS)],
+    ("duplicated",): [(2, REAL_PAIRS), (5, REAL_PAIRS)],
+    ("pig",): [(2, REAL_PAIRS), (5, REAL_PAIRS)],
+    ("pig-leak", "--alone"): [(2, REAL_PAIRS), (5, REAL_PAIRS), (5, 0)],
+}
+
+
+@pytest.mark.parametrize("arguments", SETS, ids=" ".join)
+def test_verb_scores_the_test_patients_after_the_same_number_of_steps(job, tmp_path, arguments):
+    """Every set, real pairs alone too, is trained for as many steps: no set gains by a longer training."""
+    assert main(job(*arguments, doses=[5, 2])) == 0
     scores = pd.read_csv(tmp_path / "s.csv")
-    assert ",".join(scores.columns) == "id,patient,fold,set,dose,dice,iou,precision,recall,empty"
-    assert set(scores["set"]) == {"pig" if added else "real"}
+    named = "id,patient,fold,set,dose,real,seed,dice,iou,precision,recall,empty"
+    assert ",".join(scores.columns) == named
+    assert set(scores["set"]) == {arguments[0]} and set(scores["seed"]) == {0}
     roles = pd.read_csv(tmp_path / "split.csv").set_index("id")["fold1"]
+    assert (roles == "train").sum() == REAL_PAIRS
     tested = sorted(roles.index[roles == "test"])
-    assert {dose: sorted(part["id"]) for dose, part in scores.groupby("dose")} == dict.fromkeys(doses, tested)
+    found = {key: sorted(part["id"]) for key, part in scores.groupby(["dose", "real"])}
+    assert found == dict.fromkeys(SETS[arguments], tested)
     curve = pd.read_csv(tmp_path / "c.csv")
-    assert curve["step"].tolist() == [2, 4] * len(doses) and curve["validation"].notna().all()
+    assert curve["validation"].notna().all()
+    steps = {key: part["step"].tolist() for key, part in curve.groupby(["dose", "real"])}
+    assert steps == {key: [2, 4] for key in SETS[arguments]}
     assert not list(tmp_path.glob("s.pt*"))
 
 
-def test_verb_writes_the_same_bytes_again(job, tmp_path):
+def trained_on(job, monkeypatch, *arguments):
+    """The pairs that each segmenter of a job was trained on."""
+    kept, train = [], segment.train_and_score
+    monkeypatch.setattr(segment, "train_and_score", lambda *args: kept.append(args[2]) or train(*args))
+    assert main(job(*arguments)) == 0
+    return kept
+
+
+def test_duplicated_are_training_pairs_again_and_nothing_else(job, tmp_path, monkeypatch):
+    two, five = trained_on(job, monkeypatch, "duplicated")
+    real = discs(16)
+    known = {image.tobytes() + mask.tobytes() for image, mask in zip(real.images, real.masks, strict=True)}
+    for pairs, dose in ((two, 2), (five, 5)):
+        originals, copies = pairs.select(range(REAL_PAIRS)), pairs.select(range(REAL_PAIRS, len(pairs)))
+        mine = {i.tobytes() + m.tobytes() for i, m in zip(originals.images, originals.masks, strict=True)}
+        again = {i.tobytes() + m.tobytes() for i, m in zip(copies.images, copies.masks, strict=True)}
+        assert len(again) == len(copies) == dose  # each once before any comes a second time
+        assert again <= mine <= known
+
+
+def test_more_duplicates_than_pairs_go_around():
+    pairs = discs(3)
+    found = segment.again(pairs, 7, 0)
+    counts = pd.Series([image.tobytes() for image in found.images]).value_counts()
+    assert sorted(counts) == [2, 2, 3]
+    assert found.table["id"].is_unique and not set(found.table["id"]) & set(pairs.table["id"])
+
+
+def test_alone_are_generated_pairs_alone(job, monkeypatch):
+    *_, alone = trained_on(job, monkeypatch, "pig", "--alone")
+    assert alone.table["id"].tolist() == [f"pig{i}" for i in range(5)]
+
+
+def test_another_seed_is_another_segmenter_and_the_same_seed_the_same_bytes(job, tmp_path):
     outputs = []
-    for _ in range(2):
-        assert main(job()) == 0
-        outputs.append((tmp_path / "s.csv").read_bytes())
+    for seed in ("0", "0", "1"):
+        assert main(job("real", "--seed", seed, steps=20)) == 0
+        outputs.append((tmp_path / "s.csv").read_text())
     assert outputs[0] == outputs[1]
+    first, other = (pd.read_csv(io.StringIO(text)).drop(columns="seed") for text in outputs[1:])
+    assert not first.equals(other) and first["id"].equals(other["id"])
+
+
+def test_augmented_differs_from_real_in_its_augmentation_alone(job, tmp_path, monkeypatch):
+    """With an augmentation that changes nothing it is bit for bit the same."""
+    losses = []
+    for name in ("real", "augmented"):
+        assert main(job(name)) == 0
+        losses.append(pd.read_csv(tmp_path / "c.csv")["loss"].tolist())
+    assert losses[0] != losses[1]
+    monkeypatch.setattr("pig.augmentation.strong", lambda settings: None)
+    assert main(job("augmented")) == 0
+    assert pd.read_csv(tmp_path / "c.csv")["loss"].tolist() == losses[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("real", "--generated", "x.zip"), "expected --generated for a set other than real, augmented"),
+        (("real", "--alone"), "expected --generated"),
+        (("duplicated", "--model", "m.safetensors"), "--model: segment duplicated trains 2 segmenters"),
+    ],
+)
+def test_verb_refuses_what_does_not_fit(job, arguments, named, capsys):
+    assert main(job(*arguments)) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_real_segmenters_are_tested_on_generated_pairs(job, tmp_path):
+    """TRTS: the kept segmenter scores an archive as by hand, and shuffled masks score less."""
+    model = str(tmp_path / "real.safetensors")
+    assert main(job("real", "--model", model, steps=150, learning_rate=0.003, batch=4)) == 0
+    cfg = json.dumps({"segmentation": SETTINGS})
+    out = str(tmp_path / "t.csv")
+    command = [
+        "trts",
+        "--models",
+        model,
+        "--generated",
+        str(tmp_path / "pig.zip"),
+        "--cfg",
+        cfg,
+        "--out",
+        out,
+    ]
+    assert main(command) == 0
+    found = pd.read_csv(out)
+    assert ",".join(found.columns) == "id,patient,fold,set,seed,dice,shuffled"
+    assert (
+        (found["patient"] == found["id"]).all() and set(found["fold"]) == {1} and set(found["set"]) == {"pig"}
+    )
+    pairs = read_archive(tmp_path / "pig.zip")
+    net = segmentation.build(SETTINGS["encoder"], 3, (16, 8, 8), (16, 16))
+    net.load_state_dict(weights.load(model, ("fold",))[0])
+    predicted = segmentation.predict(net, segmentation.examples(pairs).images, 5) >= 0.5
+    by_hand = [overlap(p, mask).dice for p, mask in zip(predicted, pairs.masks, strict=True)]
+    assert found["dice"].tolist() == pytest.approx(by_hand)
+    assert found["dice"].mean() > found["shuffled"].mean() + 0.2
+
+
+def test_trts_refuses_segmenters_of_two_folds_or_other_sizes(job, tmp_path, capsys):
+    models = [str(tmp_path / f"{i}.safetensors") for i in (0, 1)]
+    state = segmentation.build(*SMALL).state_dict()
+    sizes = {"encoder": SMALL[0], "depth": SMALL[1], "decoder_channels": SMALL[2], "size": [16, 16]}
+    for fold, path in enumerate(models):
+        weights.save(path, state, {"fold": fold, "seed": 0, **sizes})
+    cfg = json.dumps({"segmentation": SETTINGS})
+    out = tmp_path / "t.csv"
+    tail = ["--generated", str(tmp_path / "pig.zip"), "--cfg", cfg, "--out", str(out)]
+    assert main(["trts", "--models", *models, *tail]) == 2
+    assert "expected segmenters of one fold; found [0, 1]" in capsys.readouterr().err
+    with (tmp_path / "pig.zip").open("wb") as file:
+        write_archive(file, discs(3, origin="pig", size=24))
+    assert main(["trts", "--models", models[0], *tail]) == 2
+    assert "expected [16, 16]" in capsys.readouterr().err and not out.exists()
 
 
 def test_verb_trains_no_finished_segmenter_again(job, tmp_path, monkeypatch, capsys):
     """Killed in the second dose, it goes on there, and ends as if it had not been killed."""
-    command = [*job(doses=[2, 5]), "--generated", str(tmp_path / "pig.zip")]
+    command = job("pig")
     assert main(command) == 0
     whole = [(tmp_path / name).read_bytes() for name in ("s.csv", "c.csv")]
     for name in ("s.csv", "c.csv"):
@@ -249,6 +382,6 @@ def test_verb_trains_no_finished_segmenter_again(job, tmp_path, monkeypatch, cap
 
 
 def test_verb_names_a_dose_that_is_too_large(job, tmp_path, capsys):
-    assert main([*job(doses=[2, 6]), "--generated", str(tmp_path / "pig.zip")]) == 2
+    assert main(job("pig", doses=[2, 6])) == 2
     assert "segmentation.doses: 6; expected at most 5" in capsys.readouterr().err
     assert not (tmp_path / "s.csv").exists()

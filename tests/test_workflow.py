@@ -14,17 +14,24 @@ import pandas as pd
 import pytest
 import yaml
 
+from pig.findings import findings
 from pig.methods import METHODS, NETS, order
-from pig.pairs import read_archive
+from pig.pairs import digest, read_archive
 from pig.params import load, to_json
+from pig.weights import load as load_weights
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 GIT = {
     f"GIT_{who}_{what}": "pig@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
 }
-REPORTS = ("table1", "table2", "pairing")
+REPORTS = ("table1", "table2", "table3", "table4", "table5", "pairing")
 NOTHING = "Nothing to be done"
+
+
+def load_network(path):
+    """(state, header) of a network, or of a segmenter."""
+    return load_weights(path, ("fold",))
 
 
 def run(*command, cwd, code=0, **more):
@@ -134,16 +141,23 @@ def test_everything_is_made(study):
         ]
         paired = [name for name in p.methods if METHODS[name].paired]
         expected += [
-            run_ / f"fold{fold}/segment/{name}{end}"
-            for name in ["real", *paired]
+            run_ / f"fold{fold}/segment/{name}.{seed}{end}"
+            for name in ["real", "augmented", "duplicated", "pig-leak", *paired]
+            for seed in range(p.segmentation.seeds)
             for end in (".csv", ".curve.csv")
         ]
+        expected += [run_ / f"fold{fold}/copies/{name}.csv" for name in ["real", *paired]]
+        expected += [run_ / f"fold{fold}/trts.csv"]
+    expected += [run_ / "leak0/pig.zip"]
     scored = ["real", *(name for name in p.methods if METHODS[name].masks != "varied")]
-    expected += [run_ / f"features/{name}.npz" for name in ("reference", *scored)]
-    expected += [run_ / f"fidelity/{name}.json" for name in scored]
-    expected += [study / f"reports/table{n}.{end}" for n in (1, 2) for end in ("csv", "json", "md", "tex")]
-    expected += [study / "reports/pairing.csv"]
-    figures = ("progression", "pairs", "curves", "table1", "table2", "doses", "data")
+    with_masks = [name for name in scored if name == "real" or METHODS[name].paired]
+    for view, names in (("slices", scored), ("crops", with_masks)):
+        expected += [run_ / f"features/{view}/{name}.npz" for name in ("reference", *names)]
+        expected += [run_ / f"fidelity/{view}/{name}.json" for name in names]
+    ends = ("csv", "json", "md", "tex")
+    expected += [study / f"reports/table{n}.{end}" for n in range(1, 6) for end in ends]
+    expected += [study / "reports/pairing.csv", study / "reports/study.md"]
+    figures = ("progression", "pairs", "curves", "table1", "table2", "doses", "data", "copies")
     expected += [study / f"reports/figures/{name}.png" for name in figures]
     assert [str(p) for p in expected if not p.is_file() or p.stat().st_size == 0] == []
 
@@ -186,20 +200,24 @@ def test_a_clone_after_dvc_pull_has_nothing_to_do(pulled):
     assert "up to date" in run("dvc", "status", cwd=pulled[0])
 
 
-TAIL = ["Table", "Figure"]
+PAGE = "The page to read first"
+TAIL = ["Table", "Figure", PAGE]
 EVERYTHING_OF_PIG = [
     "Sample .* with pig", "Join .* of pig", "The steps of Figure 3", "Features of generated slices: pig",
-    "Distance .*: pig", "Segment .*: pig", "Do mask and image", *TAIL,
+    "Features of generated crops: pig", "Distance .*: pig", "Segment .*: pig,", "Segment .*: pig-leak,",
+    "Find the lesions", "Nearest neighbours of pig", "Do mask and image", *TAIL,
 ]  # fmt: skip
 CHANGES = {
-    "figures.dpi": (81, ["The steps of Figure 3", "Figure"]),
-    "pairing.ring": (0.07, ["Do mask and image"]),
-    "segmentation.flip": (0.25, ["Segment", *TAIL]),
-    "fidelity.kid_subsets": (3, ["Features", "Distance", *TAIL]),
+    "figures.dpi": (81, ["The steps of Figure 3", "Figure", PAGE]),
+    "pairing.ring": (0.07, ["Do mask and image", "Table 3", PAGE]),
+    "statistics.draws": (300, ["Table 2", "Table 3", "Figure: (table2|doses)", PAGE]),
+    "segmentation.flip": (0.25, ["Segment", "Find the lesions", "Table [23]", "Figure: (table2|doses)", PAGE]),
+    "fidelity.kid_subsets": (3, ["Features", "Distance", "Table 1", "Figure: table1", PAGE]),
     "guided.prediction": ("x0", ["Train the guided", *EVERYTHING_OF_PIG]),
     "ddpm.prediction": (
         "x0",
         ["Train the ddpm", "Train the controlnet", "Segment .*: controlnet", "Do mask and image", *TAIL,
+         "Find the lesions", "Nearest neighbours of controlnet",
          *(f"{job} .*{name}" for job in ["Sample", "Join", "Features", "Distance"]
            for name in ("ddpm", "ddim", "controlnet"))],
     ),
@@ -234,7 +252,9 @@ def test_a_changed_comment_reruns_nothing(pulled):
 def test_a_changed_function_reruns_just_what_runs_it(pulled):
     edit(pulled[0] / "pig/overlap.py", "\n\n\ndef ", "\n\nMARK = 1\n\n\ndef ")
     try:
-        assert {job.split()[0] for job in planned(pulled[0])} == {"Segment", "Table", "Figure:"}
+        jobs = {job.split(" of ")[0] for job in planned(pulled[0])}
+        tables = {"Table 2", "Table 3", "Figure: table2", "Figure: doses", PAGE}
+        assert jobs == {"Segment the test patients", "Find the lesions", *tables}
     finally:
         edit(pulled[0] / "pig/overlap.py", "\n\nMARK = 1\n\n\ndef ", "\n\n\ndef ")
 
@@ -254,7 +274,7 @@ def test_a_new_rival_is_an_entry_and_reruns_no_other(pulled):
             path.write_text(before[name], encoding="utf-8")
     expected = [
         "Train the twin", "Sample .* with twin", "Join .* of twin", "Features .*: twin", "Distance .*: twin",
-        "Segment .*: twin", "Do mask and image", *TAIL,
+        "Segment .*: twin", "Find the lesions", "Nearest neighbours of twin", "Do mask and image", *TAIL,
     ]  # fmt: skip
     assert {job for job in jobs if not any(re.match(pattern, job) for pattern in expected)} == set()
     assert [pattern for pattern in expected if not any(re.match(pattern, job) for job in jobs)] == []
@@ -278,6 +298,7 @@ def test_dvc_runs_a_change_and_shows_what_it_did(pulled):
     }
     metrics = json.loads(run("dvc", "metrics", "diff", "--json", cwd=clone))
     assert list(metrics) == ["reports/table1.json"]
+    assert "reports/table4.json" in run("dvc", "metrics", "show", "--json", cwd=clone)
     assert "reports/table2.json" in run("dvc", "metrics", "show", "--json", cwd=clone)
     for command in (["show"], ["diff", "HEAD"]):
         assert "WARNING" not in run("dvc", "plots", *command, cwd=clone)
@@ -333,8 +354,10 @@ def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
     number = max(*p.segmentation.doses, p.fidelity.slices)
     assert sum(int(found[1]) for found in samples if found) == number
     paired = [name for name in p.methods if METHODS[name].paired]
-    assert sum(job.startswith("Train") for job in jobs) == len(order(p.methods)) * p.folds.count
-    assert sum(job.startswith("Segment") for job in jobs) == p.folds.count * (1 + len(paired))
+    leak = len(order(["pig"]))  # one generator that saw all patients
+    assert sum(job.startswith("Train") for job in jobs) == len(order(p.methods)) * p.folds.count + leak
+    sets = ["real", "augmented", "duplicated", "pig-leak", *paired]
+    assert sum(job.startswith("Segment") for job in jobs) == p.folds.count * p.segmentation.seeds * len(sets)
 
 
 def test_only_what_the_chosen_methods_need_is_made(fresh, tmp_path):
@@ -351,11 +374,12 @@ def test_without_pairs_there_is_nothing_to_pair(fresh, tmp_path):
     trained = {job.split()[2] for job in jobs if job.startswith("Train")}
     assert trained == {"ddpm"}
     assert "Table 2" in jobs and "Figure: table1" in jobs
-    assert not jobs & {"Do mask and image belong together?", "Figure: pairs", "Figure: doses"}
+    assert not jobs & {"Do mask and image belong together?", "Figure: pairs", "Figure: doses", "Table 3"}
+    assert {"Table 5", PAGE} <= jobs
 
 
 def costs(study):
-    return [json.loads(path.read_text()) for path in (study / "runs/smoke").rglob("shards/*.json")]
+    return [json.loads(path.read_text()) for path in (study / "runs/smoke").glob("fold*/shards/*.json")]
 
 
 def test_every_method_was_trained_and_sampled_alike(study):
@@ -379,6 +403,45 @@ def test_every_method_was_trained_and_sampled_alike(study):
     table = pd.read_csv(study / "reports/table2.csv")
     doses = table[table["dose"] > 0].groupby("set")["dose"].apply(list).map(sorted)
     assert all(found == p.segmentation.doses for found in doses)
+
+
+def test_only_the_leak_arm_saw_the_test_patients(study):
+    split = pd.read_csv(study / "runs/smoke/split.csv", dtype=str)
+    for path in sorted((study / "runs/smoke").glob("*/*.safetensors")):
+        arm, net = path.parent.name, path.stem
+        header = load_network(path)[1]
+        assert header["folds"]["leak"] == (arm == "leak0"), net
+        train = len(split) if arm == "leak0" else (split[arm] == "train").sum()
+        assert header["trained_pairs"] == train, (arm, net)
+    table = pd.read_csv(study / "reports/table2.csv")
+    leaks = table[table["set"] == "pig-leak"]
+    assert len(leaks) == 3 and leaks["training_set"].str.startswith("LEAK").all()
+
+
+def test_scores_of_test_patients_are_of_test_patients_alone(study):
+    split = pd.read_csv(study / "runs/smoke/split.csv", dtype=str).set_index("id")
+    for path in sorted((study / "runs/smoke").glob("fold*/segment/*.0.csv")):
+        scores = pd.read_csv(path, dtype={"id": str})
+        assert set(split.loc[scores["id"], path.parent.parent.name]) == {"test"}, path
+
+
+def test_the_page_to_read_first_says_what_was_run_and_only_what_the_rules_say(study):
+    page = (study / "reports/study.md").read_text(encoding="utf-8")
+    first = ("git", "rev-list", "--max-parents=0", "--abbrev-commit", "--abbrev=12", "HEAD")
+    revision = run(*first, cwd=study).strip()
+    pairs = read_archive(study / "runs/smoke/pairs.zip")
+    for part in ("`smoke`", revision, digest(pairs)[:16], "pig 0.", "hours of jobs", "| Hardware | "):
+        assert part in page, part
+    tables = {n: pd.read_csv(study / f"reports/table{n}.csv") for n in range(1, 6)}
+    level = load(study / "params.yaml").statistics.level
+    for finding in findings(tables, level):
+        assert f"- {finding.text}" in page
+    said = [line for line in page.splitlines() if line.startswith("- ")]
+    assert len(said) == len(findings(tables, level))
+    for n in tables:
+        assert (study / f"reports/table{n}.md").read_text(encoding="utf-8") in page
+    for link in re.findall(r"\]\((.*?)\)", page):
+        assert (study / "reports" / link).is_file(), link
 
 
 def test_masks_given_to_rivals_are_of_the_folds_training_patients(study):

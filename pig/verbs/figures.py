@@ -1,8 +1,8 @@
 """Draw one figure of the reports.
 
 NAME is data (a contact sheet of the data set), curves (losses of the networks), progression (Figure 3: the
-estimates of mask and slice, step by step), pairs (real and generated pairs), table1 or table2 (the tables as bars),
-doses (Dice by the number of generated pairs).
+estimates of mask and slice, step by step), pairs (real and generated pairs), copies (the generated pairs nearest to
+training pairs), table1 or table2 (the tables as bars), doses (Dice by the number of generated pairs).
 Each reads the files of its own options and writes one png; equal inputs give equal bytes.
 """
 
@@ -20,24 +20,28 @@ READS = {  # the options that each figure needs
     "progression": ("frames",),
     "pairs": ("pairs", "generated"),
     "table1": ("table",),
-    "table2": ("table", "scores"),
-    "doses": ("table", "scores"),
+    "copies": ("pairs", "generated", "copies"),
+    "table2": ("table",),
+    "doses": ("table",),
 }
-OPTIONS = ("pairs", "generated", "frames", "curves", "table", "scores")
+OPTIONS = ("pairs", "generated", "frames", "curves", "table", "copies")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", choices=READS, help=f"one of {', '.join(READS)}")
-    parser.add_argument("--pairs", metavar="ZIP", help="archive of the real pairs (data, pairs)")
+    parser.add_argument("--pairs", metavar="ZIP", help="archive of the real pairs (data, pairs, copies)")
     parser.add_argument(
-        "--generated", metavar="ZIP", nargs="+", help="archives of generated pairs, METHOD.zip (pairs)"
+        "--generated",
+        metavar="ZIP",
+        nargs="+",
+        help="archives of generated pairs, METHOD.zip (pairs, copies)",
     )
     parser.add_argument("--frames", metavar="NPZ", help="what `pig progression` wrote (progression)")
     parser.add_argument(
         "--curves", metavar="CSV", nargs="+", help="loss curves, fold{K}/{network}.csv (curves)"
     )
     parser.add_argument("--table", metavar="CSV", help="what `pig tables` wrote (table1, table2, doses)")
-    parser.add_argument("--scores", metavar="CSV", nargs="+", help="what `pig segment` wrote (table2, doses)")
+    parser.add_argument("--copies", metavar="CSV", nargs="+", help="what `pig copies` wrote (copies)")
     parser.add_argument("--out", metavar="PNG", required=True, help="picture to write")
     add_settings(parser)
 
@@ -61,7 +65,7 @@ def _draw(args: Namespace, columns: int) -> Any:
 
     from pig import figures
     from pig.methods import METHODS
-    from pig.pairs import read_archive
+    from pig.pairs import concatenate, read_archive
 
     match args.name:
         case "data":
@@ -77,12 +81,13 @@ def _draw(args: Namespace, columns: int) -> Any:
             return figures.progression(*_read_frames(args.frames))
         case "curves":
             return figures.curves(_read_curves(args.curves))
-        case "table1":
-            return figures.table1(_read_csv(args.table))
+        case "copies":
+            found = pd.concat([_read_csv(path) for path in args.copies], ignore_index=True)
+            made = concatenate([read_archive(path) for path in args.generated])
+            return figures.copies(read_archive(args.pairs), made, found)
         case name:
-            scores = pd.concat([_read_csv(path) for path in args.scores], ignore_index=True)
-            draw = {"table2": figures.table2, "doses": figures.doses}[name]
-            return draw(_read_csv(args.table), scores)
+            draw = {"table1": figures.table1, "table2": figures.table2, "doses": figures.doses}[name]
+            return draw(_read_csv(args.table))
 
 
 def _read_csv(path: str) -> Any:

@@ -102,6 +102,7 @@ def run(args: Namespace) -> None:
             "solver": {"spacing": sampling.spacing, "clip": sampling.clip, "seed": sampling.seed},
             # All shards cost alike; counting loads half of torch again.
             "operations": operations(args.method, nets, shape, header, sampling) if args.first == 0 else None,
+            "machine": machine(device),
             "networks": {head["net"]: {key: head.get(key) for key in KEPT} for head in headers},
         }
         with atomic(args.report, "w") as file:
@@ -109,6 +110,22 @@ def run(args: Namespace) -> None:
 
 
 KEPT = ("parameters", "seen", "trained_pairs", "data", "network", "training", "process", "validation")
+
+
+def machine(device: Any) -> str:
+    """What samples: the GPU, or the processor."""
+    import platform
+
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            named = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        named = []
+    return named[0] if named else platform.processor() or platform.machine()
 
 
 def _signs(masks: Any, device: Any) -> Any:

@@ -1,10 +1,13 @@
-"""Train the lesion segmenters of one fold and score them on the fold's test patients.
+"""Train lesion segmenters of one fold and score them on the fold's test patients.
 
-Without --generated one segmenter, trained on the real pairs of the fold's training patients; with it one for each of
-`segmentation.doses`, trained on these and as many pairs of the archive, from the first; all for the same number of
-steps. Writes csv, one row a dose and test pair: id, patient, fold, set, dose, dice, iou, precision, recall, empty; and
-the loss curves, whose validation loss is on the fold's real validation patients. After an interruption run the same
-command again: it goes on from --state.
+SET says what they are trained on: real, the real pairs of the fold's training patients; augmented, the same with the
+strong classical augmentation of the section `augmentation`; duplicated, the same and, for each of `segmentation.doses`,
+as many of them again; any other name, the same and, for each dose, as many pairs of --generated, from the first, and
+with --alone generated pairs of the largest dose without real ones (train on synthetic, test on real). All are trained
+for the same number of steps. Writes csv, one row a training set and test pair: id, patient, fold, set, dose, real
+(pairs of real training patients), seed, dice, iou, precision, recall, empty; and the loss curves, whose validation
+loss is on the fold's real validation patients. After an interruption run the same command again: it goes on from
+--state.
 """
 
 import json
@@ -22,54 +25,70 @@ if TYPE_CHECKING:
 
     from pig.pairs import Pairs
 
+REAL = ("real", "augmented", "duplicated")  # sets that need no generator
+
 
 def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("set", metavar="SET", help=f"{', '.join(REAL)}, or a name for --generated")
     parser.add_argument("--pairs", metavar="ZIP", required=True, help="archive of the real pairs")
     parser.add_argument("--split", metavar="CSV", required=True, help="roles by fold, from `pig split`")
     parser.add_argument("--fold", metavar="K", type=int, required=True, help="fold, counted from 0")
+    parser.add_argument(
+        "--seed", metavar="S", type=int, default=0, help="number of the segmenter, counted from 0"
+    )
     parser.add_argument("--generated", metavar="ZIP", help="pairs to add, made inside the same fold")
+    parser.add_argument("--alone", action="store_true", help="also train on generated pairs alone")
     parser.add_argument("--out", metavar="CSV", required=True, help="scores of the test pairs to write")
+    parser.add_argument("--model", metavar="FILE", help="segmenter to write (sets of one training set)")
     add_fit(parser)
     add_settings(parser)
     add_compute(parser)
 
 
 def run(args: Namespace) -> None:
-    chosen = settings(args, "segmentation").segmentation
+    if (args.generated is None) != (args.set in REAL) or (args.alone and args.generated is None):
+        raise InputError(f"segment {args.set}: expected --generated for a set other than {', '.join(REAL)}")
+    chosen = settings(args, "segmentation", "augmentation")
     device = compute(args)
 
     import pandas as pd
 
-    from pig.pairs import concatenate, digest, read_archive, rows
+    from pig import weights
+    from pig.pairs import digest, read_archive, rows
 
     pairs = read_archive(args.pairs)
     split = pd.read_csv(args.split, dtype=str)
     train, held_out, test = (
         pairs.select(rows(split, pairs.table, args.fold, role)) for role in ("train", "validation", "test")
     )
-    name, doses, sets = "real", [0], [train]
-    if args.generated is not None:
-        generated = read_archive(args.generated)
-        name, doses = generated.table["origin"].iloc[0], sorted(chosen.doses)
-        if doses[-1] > len(generated):
-            raise InputError(
-                f"segmentation.doses: {doses[-1]}; expected at most {len(generated)}, the pairs of {args.generated}"
-            )
-        sets = [concatenate([train, generated.select(range(dose))]) for dose in doses]
+    sets = training_sets(args, chosen.segmentation, train)
+    if args.model and len(sets) > 1:
+        raise InputError(f"--model: segment {args.set} trains {len(sets)} segmenters; expected a set of one")
+    if args.set != "augmented":
+        chosen.augmentation = None
 
     finished = Finished(args.state)
     results = []
-    for dose, data in zip(doses, sets, strict=True):
-        fingerprint = digest_of(chosen, *map(digest, (data, held_out, test)), args.fold)
+    for dose, real, data in sets:
+        parts = (vars(chosen), *map(digest, (data, held_out, test)), args.fold, args.seed)
+        fingerprint = digest_of(*parts)
         result = finished.get(fingerprint)
-        if result is None:
-            label = f"segment {name} {dose} fold {args.fold}"
-            scores, curve = train_and_score(args, chosen, data, held_out, test, device, label, fingerprint)
-            for place, (column, value) in enumerate([("fold", args.fold), ("set", name), ("dose", dose)], 2):
+        if result is None or args.model:  # a finished one has no weights any more
+            label = f"segment {args.set} {dose}{'' if real else ' alone'} fold {args.fold} seed {args.seed}"
+            scores, curve, model = train_and_score(
+                args, chosen, data, held_out, test, device, label, fingerprint
+            )
+            own = {"fold": args.fold, "set": args.set, "dose": dose, "real": real, "seed": args.seed}
+            for place, (column, value) in enumerate(own.items(), 2):
                 scores.insert(place, column, value)
             curve.insert(0, "dose", dose)
+            curve.insert(1, "real", real)
             result = [frame.to_csv(index=False) for frame in (scores, curve)]
             finished.add(fingerprint, result)
+            if args.model:
+                sizes = {key: getattr(chosen.segmentation, key) for key in SHAPE}
+                header = {"fold": args.fold, "seed": args.seed, "size": list(train.images.shape[1:]), **sizes}
+                weights.save(args.model, model.state_dict(), header)
         results.append(result)
     for path, tables in zip((args.out, args.curve), zip(*results, strict=True), strict=True):
         (head, *_), *_ = found = [table.splitlines(keepends=True) for table in tables]
@@ -77,6 +96,39 @@ def run(args: Namespace) -> None:
             file.writelines([head, *(line for lines in found for line in lines[1:])])
     finished.drop()
     drop_state(args)
+
+
+SHAPE = ("encoder", "depth", "decoder_channels")  # settings that the weights depend on
+
+
+def training_sets(args: Namespace, chosen: Any, train: "Pairs") -> "list[tuple[int, int, Pairs]]":
+    """(dose, real pairs, pairs) of each segmenter to train."""
+    from pig.pairs import concatenate, read_archive
+
+    if args.set in ("real", "augmented"):
+        return [(0, len(train), train)]
+    doses = sorted(chosen.doses)
+    duplicated = args.set == "duplicated"
+    more = again(train, doses[-1], chosen.seed) if duplicated else read_archive(args.generated)
+    if doses[-1] > len(more):
+        raise InputError(
+            f"segmentation.doses: {doses[-1]}; expected at most {len(more)}, the pairs of {args.generated}"
+        )
+    sets = [(dose, len(train), concatenate([train, more.select(range(dose))])) for dose in doses]
+    return [*sets, (doses[-1], 0, more.select(range(doses[-1])))] if args.alone else sets
+
+
+def again(pairs: "Pairs", number: int, seed: int) -> "Pairs":
+    """`number` copies of `pairs`, each once in a shuffled order before any comes again; ids of their own."""
+    import numpy as np
+
+    from pig.pairs import Pairs
+
+    rows = np.resize(np.random.default_rng(seed).permutation(len(pairs)), number)
+    assert pairs.masks is not None
+    table = pairs.table.iloc[rows].reset_index(drop=True)
+    table["id"] = [f"{name}.copy{i}" for i, name in enumerate(table["id"])]
+    return Pairs(pairs.images[rows], pairs.masks[rows], table)
 
 
 def train_and_score(
@@ -88,21 +140,23 @@ def train_and_score(
     device: "torch.device",
     label: str,
     fingerprint: str,
-) -> tuple[Any, Any]:
-    """The scores of one segmenter on the test pairs, and its loss curve."""
+) -> tuple[Any, Any, "torch.nn.Module"]:
+    """The scores of one segmenter on the test pairs, its loss curve, and itself."""
     import torch
 
     from pig import segmentation
+    from pig.augmentation import strong
     from pig.training import seed_of
 
-    # The same first weights for every training set of a fold.
-    torch.manual_seed(seed_of(chosen.seed, args.fold))
+    augmentation, chosen = chosen.augmentation, chosen.segmentation
+    chosen = chosen.model_copy(update={"seed": seed_of(chosen.seed, args.fold, args.seed)})
+    torch.manual_seed(chosen.seed)  # the same first weights for every training set of a fold
     model = segmentation.build(chosen.encoder, chosen.depth, chosen.decoder_channels, train.images.shape[1:])
     model.to(device)
     data = segmentation.examples(train, device)
     kept, curve = run_fit(
         model,
-        segmentation.training_loss(data, chosen.flip),
+        segmentation.training_loss(data, chosen.flip, augmentation and strong(augmentation)),
         len(data),
         recipe(chosen, len(data)),
         segmentation.validation_loss(segmentation.examples(held_out, device), chosen.batch),
@@ -113,7 +167,7 @@ def train_and_score(
     )
     model.load_state_dict(kept)
     probabilities = segmentation.predict(model, segmentation.examples(test, device).images, chosen.batch)
-    return segmentation.score(probabilities, test, chosen.threshold), curve
+    return segmentation.score(probabilities, test, chosen.threshold), curve, model
 
 
 class Finished:

@@ -39,18 +39,47 @@ TRAINED = {  # networks and the folds that have them
 }
 REAL = {"real": "train", "reference": "test"}  # sets of real slices by their role in fold 0
 SCORED = ["real", *(name for name in CHOSEN if METHODS[name].masks != "varied")]  # rows of Table 1
+VIEWS = {
+    "slices": SCORED,
+    "crops": ["real", *(name for name in SCORED if name in PAIRED)],
+}  # what is scored of each
+FIDELITY = {view: [f"<run>/fidelity/{view}/{set_}.json" for set_ in sets] for view, sets in VIEWS.items()}
 TITLE = f"Profile {P.profile}, data: {P.data.source}."
-SCORES = [f"<run>/fold{fold}/segment/{set_}.csv" for fold in FOLDS for set_ in ["real", *PAIRED]]
+# The leak arm: PIG as if its generator had seen the test patients too, to show what that would have claimed.
+LEAKS = ["pig-leak"] if "pig" in PAIRED and not P.folds.leak else []
+LEAKING = P.model_copy(update={"folds": P.folds.model_copy(update={"leak": True})})
+
+SEEDS = range(P.segmentation.seeds)
+CONTROLS = (
+    ["augmented", "duplicated", *LEAKS] if PAIRED else []
+)  # rows of Table 2 beside real and the methods
+SCORES = [
+    f"<run>/fold{fold}/segment/{set_}.{seed}.csv"
+    for fold in FOLDS
+    for set_ in ["real", *CONTROLS, *PAIRED]
+    for seed in SEEDS
+]
+COPIES = (
+    [f"<run>/fold{fold}/copies/{set_}.csv" for fold in FOLDS for set_ in ["real", *PAIRED]] if PAIRED else []
+)
+TRTS = [f"<run>/fold{fold}/trts.csv" for fold in FOLDS] if PAIRED else []
+TABLES = [1, 2, 3, 4, 5] if PAIRED else [1, 2, 5]
 FIGURES = {  # what each is drawn from, by the options of `pig figures`
     "data": {"pairs": "<pairs>"},
     "curves": {"curves": [f"<run>/fold{fold}/{net}.csv" for net in TRAINED for fold in TRAINED[net]]},
     "table1": {"table": "<reports>/table1.csv"},
-    "table2": {"table": "<reports>/table2.csv", "scores": SCORES},
+    "table2": {"table": "<reports>/table2.csv"},
 }
 if PAIRED:
-    FIGURES["doses"] = {"table": "<reports>/table2.csv", "scores": SCORES}
+    FIGURES["doses"] = {"table": "<reports>/table2.csv"}
     shown = [name for name in PAIRED if name in SCORED] or PAIRED
     FIGURES["pairs"] = {"pairs": "<pairs>", "generated": [f"<run>/fold0/{name}.zip" for name in shown]}
+    closest = "pig" if "pig" in PAIRED else PAIRED[0]
+    FIGURES["copies"] = {
+        "pairs": "<pairs>",
+        "generated": [f"<run>/fold{fold}/{closest}.zip" for fold in FOLDS],
+        "copies": [f"<run>/fold{fold}/copies/{closest}.csv" for fold in FOLDS],
+    }
 if "pig" in CHOSEN:
     FIGURES["progression"] = {"frames": "<run>/progression.npz"}
 
@@ -68,6 +97,9 @@ pathvars:
 
 
 wildcard_constraints:
+    view="|".join(VIEWS),
+    seed=r"\d+",
+    arm="fold|leak",
     fold=r"\d+",
     shard=r"\d+",
     method="|".join(METHODS),
@@ -79,22 +111,29 @@ def code_of(verb, methods=(), nets=()):
     return code_hash(verb, only={"METHODS": methods, "NETS": nets})
 
 
-def bounds(method, fold):
+def bounds(method, arm, fold):
     """First pair of each shard of what `method` generates in `fold`, and the end of the last."""
     number = max(P.segmentation.doses) if method in PAIRED else 0
-    if int(fold) == 0:
+    if arm == "fold" and int(fold) == 0:
         number = max(number, P.fidelity.slices)
     shards = min(P.sampling.shards, number)
     return [number * shard // shards for shard in range(shards + 1)]
 
 
-def shards(method, fold, ending):
+def shards(method, arm, fold, ending):
     """The files of what `method` generates in `fold`, one a shard."""
-    number = len(bounds(method, fold)) - 1
-    return [f"<run>/fold{fold}/shards/{method}.{shard}.{ending}" for shard in range(number)]
+    number = len(bounds(method, arm, fold)) - 1
+    return [f"<run>/{arm}{fold}/shards/{method}.{shard}.{ending}" for shard in range(number)]
 
 
 def span(wildcards):
     """First pair and number of pairs of one shard."""
-    first, end = list(pairwise(bounds(wildcards.method, wildcards.fold)))[int(wildcards.shard)]
+    first, end = list(pairwise(bounds(wildcards.method, wildcards.arm, wildcards.fold)))[int(wildcards.shard)]
     return first, end - first
+
+
+def source_of(set_, fold):
+    """The archive that a training set of `fold` takes its generated pairs from; none for real pairs alone."""
+    if set_ == "pig-leak":
+        return "<run>/leak0/pig.zip"  # one generator saw the patients of every fold
+    return f"<run>/fold{fold}/{set_}.zip" if set_ in METHODS else []

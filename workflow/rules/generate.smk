@@ -1,15 +1,17 @@
 # Sample i of a fold depends on the seed, the fold and i alone, so shards of any size join into the same archive.
 rule sample:
     input:
-        models=lambda w: expand("<run>/fold{fold}/{net}.safetensors", fold=w.fold, net=METHODS[w.method].nets),
+        models=lambda w: expand(
+            "<run>/{arm}{fold}/{net}.safetensors", arm=w.arm, fold=w.fold, net=METHODS[w.method].nets
+        ),
         masks=lambda w: ["<pairs>", "<run>/split.csv"] if METHODS[w.method].masks else [],
     output:
-        samples="<run>/fold{fold}/shards/{method}.{shard}.zip",
-        report="<run>/fold{fold}/shards/{method}.{shard}.json",
+        samples="<run>/{arm}{fold}/shards/{method}.{shard}.zip",
+        report="<run>/{arm}{fold}/shards/{method}.{shard}.json",
     log:
-        "<log>/fold{fold}/{method}.{shard}.log",
+        "<log>/{arm}{fold}/{method}.{shard}.log",
     benchmark:
-        "<log>/fold{fold}/{method}.{shard}.tsv"
+        "<log>/{arm}{fold}/{method}.{shard}.tsv"
     priority: 40
     threads: 1
     resources:
@@ -23,7 +25,7 @@ rule sample:
         cfg=to_json(P, "sampling"),
         code=lambda w: code_of("verbs.sample", [w.method], METHODS[w.method].nets),
     message:
-        "Sample {params.number} with {wildcards.method}, fold {wildcards.fold}, from number {params.first}"
+        "Sample {params.number} with {wildcards.method}, {wildcards.arm} {wildcards.fold}, from number {params.first}"
     shell:
         "pig sample {wildcards.method} --cfg {params.cfg:q} --threads {threads} --models {input.models}"
         " {params.masks} --first {params.first} --number {params.number} --out {output.samples}"
@@ -32,11 +34,11 @@ rule sample:
 
 rule merge:
     input:
-        lambda w: shards(w.method, w.fold, "zip"),
+        lambda w: shards(w.method, w.arm, w.fold, "zip"),
     output:
-        "<run>/fold{fold}/{method}.zip",
+        "<run>/{arm}{fold}/{method}.zip",
     log:
-        "<log>/fold{fold}/{method}.log",
+        "<log>/{arm}{fold}/{method}.log",
     priority: 40
     resources:
         mem_mb=8000,
@@ -44,7 +46,7 @@ rule merge:
     params:
         code=code_hash("verbs.merge"),
     message:
-        "Join the samples of {wildcards.method}, fold {wildcards.fold}"
+        "Join the samples of {wildcards.method}, {wildcards.arm} {wildcards.fold}"
     shell:
         "pig merge {input} --out {output} 2>&1 | tee {log}"
 

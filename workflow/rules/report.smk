@@ -10,7 +10,7 @@ rule pairing:
         "<log>/pairing.log",
     resources:
         mem_mb=8000,
-        runtime="1h",
+        runtime="4h",
     params:
         cfg=to_json(P, "pairing"),
         code=code_hash("verbs.pairing"),
@@ -23,8 +23,9 @@ rule pairing:
 
 rule table1:
     input:
-        scores=expand("<run>/fidelity/{set}.json", set=SCORED),
-        costs=[file for name in SCORED[1:] for file in shards(name, 0, "json")],
+        scores=FIDELITY["slices"],
+        crops=FIDELITY["crops"],
+        costs=[file for name in SCORED[1:] for file in shards(name, "fold", 0, "json")],
     output:
         multiext("<reports>/table1", ".csv", ".json", ".md", ".tex"),
     log:
@@ -36,13 +37,13 @@ rule table1:
     message:
         "Table 1"
     shell:
-        "pig tables 1 --scores {input.scores} --costs {input.costs} --title {params.title:q} --out {output} 2>&1 | tee {log}"
+        "pig tables 1 --scores {input.scores} --crops {input.crops} --costs {input.costs} --title {params.title:q}"
+        " --out {output} 2>&1 | tee {log}"
 
 
 rule table2:
     input:
         scores=SCORES,
-        costs=[file for name in PAIRED for fold in FOLDS for file in shards(name, fold, "json")],
     output:
         multiext("<reports>/table2", ".csv", ".json", ".md", ".tex"),
     log:
@@ -51,12 +52,70 @@ rule table2:
     params:
         title=TITLE,
         steps=P.segmentation.steps,
+        cfg=to_json(P, "statistics"),
         code=code_hash("verbs.tables"),
     message:
         "Table 2"
     shell:
-        "pig tables 2 --scores {input.scores} --costs {input.costs} --title {params.title:q} --steps {params.steps}"
+        "pig tables 2 --cfg {params.cfg:q} --scores {input.scores} --title {params.title:q} --steps {params.steps}"
         " --out {output} 2>&1 | tee {log}"
+
+
+rule table3:
+    input:
+        pairing="<reports>/pairing.csv",
+        trts=TRTS,
+        scores=SCORES,
+    output:
+        multiext("<reports>/table3", ".csv", ".json", ".md", ".tex"),
+    log:
+        "<log>/table3.log",
+    localrule: True
+    params:
+        title=TITLE,
+        cfg=to_json(P, "statistics"),
+        code=code_hash("verbs.tables"),
+    message:
+        "Table 3"
+    shell:
+        "pig tables 3 --cfg {params.cfg:q} --pairing {input.pairing} --trts {input.trts} --scores {input.scores}"
+        " --title {params.title:q} --out {output} 2>&1 | tee {log}"
+
+
+rule table4:
+    input:
+        copies=COPIES,
+    output:
+        multiext("<reports>/table4", ".csv", ".json", ".md", ".tex"),
+    log:
+        "<log>/table4.log",
+    localrule: True
+    params:
+        title=TITLE,
+        code=code_hash("verbs.tables"),
+    message:
+        "Table 4"
+    shell:
+        "pig tables 4 --scores {input.copies} --title {params.title:q} --out {output} 2>&1 | tee {log}"
+
+
+rule table5:
+    input:
+        costs=[
+            file for name in CHOSEN for fold in SAMPLED[name] for file in shards(name, "fold", fold, "json")
+        ],
+    output:
+        multiext("<reports>/table5", ".csv", ".json", ".md", ".tex"),
+    log:
+        "<log>/table5.log",
+    localrule: True
+    params:
+        title=TITLE,
+        code=code_hash("verbs.tables"),
+    message:
+        "Table 5"
+    shell:
+        "pig tables 5 --scores {input.costs} --title {params.title:q} --out {output} 2>&1 | tee {log}"
 
 
 rule figure:
@@ -75,3 +134,32 @@ rule figure:
         "Figure: {wildcards.figure}"
     shell:
         "pig figures {wildcards.figure} --cfg {params.cfg:q} {params.files} --out {output} 2>&1 | tee {log}"
+
+
+# The page to read first. What jobs took is read from the logs, which nothing depends on.
+rule study:
+    input:
+        tables=expand("<reports>/table{number}.csv", number=TABLES),
+        pairs="<pairs>",
+        nets=[f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],
+        costs=[
+            file for name in CHOSEN for fold in SAMPLED[name] for file in shards(name, "fold", fold, "json")
+        ],
+        figures=expand("<reports>/figures/{figure}.png", figure=FIGURES),
+    output:
+        "<reports>/study.md",
+    log:
+        "<log>/study.log",
+    localrule: True
+    params:
+        logs="<log>",
+        cfg=to_json(P, "statistics"),
+        profile=P.profile,
+        source=P.data.source,
+        code=code_hash("verbs.study"),
+    message:
+        "The page to read first"
+    shell:
+        "pig study --cfg {params.cfg:q} --tables {input.tables} --pairs {input.pairs} --nets {input.nets}"
+        " --costs {input.costs} --figures {input.figures} --logs {params.logs} --profile-name {params.profile}"
+        " --source {params.source:q} --out {output} 2>&1 | tee {log}"

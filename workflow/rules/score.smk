@@ -1,12 +1,12 @@
-# Table 1. All is scored against the test patients of fold 0; slices of its training patients are the floor.
+# Table 1, of whole slices and of crops around their lesions. All is scored against the test patients of fold 0; slices of its training patients are the floor.
 rule features_real:
     input:
         pairs="<pairs>",
         split="<run>/split.csv",
     output:
-        "<run>/features/{set}.npz",
+        "<run>/features/{view}/{set}.npz",
     log:
-        "<log>/features/{set}.log",
+        "<log>/features/{view}/{set}.log",
     wildcard_constraints:
         set="|".join(REAL),
     priority: 20
@@ -18,23 +18,24 @@ rule features_real:
     params:
         role=lambda w: REAL[w.set],
         number=P.fidelity.slices,
+        crops=lambda w: "--crops" if w.view == "crops" else "",
         cache=f"{SCRATCH}/features",
         cfg=to_json(P, "fidelity"),
         code=code_hash("verbs.features"),
     message:
-        "Features of real slices: {wildcards.set}"
+        "Features of real {wildcards.view}: {wildcards.set}"
     shell:
         "pig features --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split} --fold 0"
-        " --role {params.role} --number {params.number} --cache {params.cache} --out {output} 2>&1 | tee {log}"
+        " --role {params.role} --number {params.number} {params.crops} --cache {params.cache} --out {output} 2>&1 | tee {log}"
 
 
 rule features:
     input:
         "<run>/fold0/{set}.zip",
     output:
-        "<run>/features/{set}.npz",
+        "<run>/features/{view}/{set}.npz",
     log:
-        "<log>/features/{set}.log",
+        "<log>/features/{view}/{set}.log",
     wildcard_constraints:
         set="|".join(METHODS),
     priority: 20
@@ -45,24 +46,25 @@ rule features:
         runtime="4h",
     params:
         number=P.fidelity.slices,
+        crops=lambda w: "--crops" if w.view == "crops" else "",
         cache=f"{SCRATCH}/features",
         cfg=to_json(P, "fidelity"),
         code=code_hash("verbs.features"),
     message:
-        "Features of generated slices: {wildcards.set}"
+        "Features of generated {wildcards.view}: {wildcards.set}"
     shell:
-        "pig features --cfg {params.cfg:q} --threads {threads} --pairs {input} --number {params.number}"
+        "pig features --cfg {params.cfg:q} --threads {threads} --pairs {input} --number {params.number} {params.crops}"
         " --cache {params.cache} --out {output} 2>&1 | tee {log}"
 
 
 rule fidelity:
     input:
-        features="<run>/features/{set}.npz",
-        reference="<run>/features/reference.npz",
+        features="<run>/features/{view}/{set}.npz",
+        reference="<run>/features/{view}/reference.npz",
     output:
-        "<run>/fidelity/{set}.json",
+        "<run>/fidelity/{view}/{set}.json",
     log:
-        "<log>/fidelity/{set}.log",
+        "<log>/fidelity/{view}/{set}.log",
     resources:
         mem_mb=8000,
         runtime="1h",
@@ -70,7 +72,7 @@ rule fidelity:
         cfg=to_json(P, "fidelity"),
         code=code_hash("verbs.fidelity"),
     message:
-        "Distance from the reference: {wildcards.set}"
+        "Distance from the reference, {wildcards.view}: {wildcards.set}"
     shell:
         "pig fidelity --cfg {params.cfg:q} --features {input.features} --reference {input.reference}"
         " --out {output} 2>&1 | tee {log}"

@@ -1,31 +1,87 @@
-# Table 2. Segmenters of a fold: one on the fold's real pairs alone, and for each method one a dose of its pairs.
-rule segment:
+# Table 2. Segmenters of a fold: on the fold's real pairs alone; for each method one a dose of its pairs, and one on
+# generated pairs alone (TSTR); and the controls. One job a training set and seed.
+rule segment_real:
     input:
         pairs="<pairs>",
         split="<run>/split.csv",
-        generated=lambda w: [] if w.set == "real" else f"<run>/fold{w.fold}/{w.set}.zip",
     output:
-        scores="<run>/fold{fold}/segment/{set}.csv",
-        curve="<run>/fold{fold}/segment/{set}.curve.csv",
+        scores="<run>/fold{fold}/segment/real.{seed}.csv",
+        curve="<run>/fold{fold}/segment/real.{seed}.curve.csv",
+        model="<run>/fold{fold}/segment/real.{seed}.safetensors",
     log:
-        "<log>/fold{fold}/segment/{set}.log",
+        "<log>/fold{fold}/segment/real.{seed}.log",
     benchmark:
-        "<log>/fold{fold}/segment/{set}.tsv"
-    wildcard_constraints:
-        set="real|" + "|".join(METHODS),
+        "<log>/fold{fold}/segment/real.{seed}.tsv"
+    priority: 30
     threads: 1
     resources:
         gpu=GPU,
         mem_mb=16000,
         runtime="3d",
     params:
-        state=f"{SCRATCH}/fold{{fold}}/segment.{{set}}.pt",
-        generated=lambda w, input: f"--generated {input.generated}" if input.generated else "",
-        cfg=to_json(P, "segmentation"),
+        state=f"{SCRATCH}/fold{{fold}}/segment.real.{{seed}}.pt",
+        cfg=to_json(P, "segmentation", "augmentation"),
         code=code_hash("verbs.segment"),
     message:
-        "Segment the test patients of fold {wildcards.fold}: {wildcards.set}"
+        "Segment the test patients of fold {wildcards.fold}: real, seed {wildcards.seed}"
     shell:
-        "pig segment --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
-        " --fold {wildcards.fold} {params.generated} --out {output.scores} --curve {output.curve}"
-        " --state {params.state} 2>&1 | tee {log}"
+        "pig segment real --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
+        " --fold {wildcards.fold} --seed {wildcards.seed} --out {output.scores} --curve {output.curve}"
+        " --model {output.model} --state {params.state} 2>&1 | tee {log}"
+
+
+rule segment:
+    input:
+        pairs="<pairs>",
+        split="<run>/split.csv",
+        generated=lambda w: source_of(w.set, w.fold),
+    output:
+        scores="<run>/fold{fold}/segment/{set}.{seed}.csv",
+        curve="<run>/fold{fold}/segment/{set}.{seed}.curve.csv",
+    log:
+        "<log>/fold{fold}/segment/{set}.{seed}.log",
+    benchmark:
+        "<log>/fold{fold}/segment/{set}.{seed}.tsv"
+    wildcard_constraints:
+        set="|".join([*METHODS, *CONTROLS]),
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=16000,
+        runtime="3d",
+    params:
+        state=f"{SCRATCH}/fold{{fold}}/segment.{{set}}.{{seed}}.pt",
+        generated=lambda w, input: f"--generated {input.generated}" if input.generated else "",
+        alone=lambda w: "--alone" if w.set in METHODS else "",
+        cfg=to_json(P, "segmentation", "augmentation"),
+        code=code_hash("verbs.segment"),
+    message:
+        "Segment the test patients of fold {wildcards.fold}: {wildcards.set}, seed {wildcards.seed}"
+    shell:
+        "pig segment {wildcards.set} --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
+        " --fold {wildcards.fold} --seed {wildcards.seed} {params.generated} {params.alone} --out {output.scores}"
+        " --curve {output.curve} --state {params.state} 2>&1 | tee {log}"
+
+
+# The same segmenters on generated slices (TRTS): do they find the lesion that the generated mask says?
+rule trts:
+    input:
+        models=expand("<run>/fold{{fold}}/segment/real.{seed}.safetensors", seed=SEEDS),
+        generated=expand("<run>/fold{{fold}}/{method}.zip", method=PAIRED),
+    output:
+        "<run>/fold{fold}/trts.csv",
+    log:
+        "<log>/fold{fold}/trts.log",
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=16000,
+        runtime="4h",
+    params:
+        cfg=to_json(P, "segmentation"),
+        code=code_hash("verbs.trts"),
+    message:
+        "Find the lesions of generated slices, fold {wildcards.fold}"
+    shell:
+        "pig trts --cfg {params.cfg:q} --threads {threads} --models {input.models} --generated {input.generated}"
+        " --out {output} 2>&1 | tee {log}"

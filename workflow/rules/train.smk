@@ -1,18 +1,20 @@
-# Networks are trained inside each fold. A killed job goes on from its file in scratch, which no rule declares:
+# Networks are trained inside each fold; those of the arm "leak" on every patient. A killed job goes on from its file in scratch, which no rule declares:
 # Snakemake deletes the declared outputs of a job that failed.
 rule train:
     input:
         pairs="<pairs>",
         split="<run>/split.csv",
-        models=lambda w: expand("<run>/fold{fold}/{net}.safetensors", fold=w.fold, net=NETS[w.net].needs),
+        models=lambda w: expand(
+            "<run>/{arm}{fold}/{net}.safetensors", arm=w.arm, fold=w.fold, net=NETS[w.net].needs
+        ),
         initial=lambda w: (w.net == "guided" and P.guided.initial_weights) or [],
     output:
-        net="<run>/fold{fold}/{net}.safetensors",
-        curve="<run>/fold{fold}/{net}.csv",
+        net="<run>/{arm}{fold}/{net}.safetensors",
+        curve="<run>/{arm}{fold}/{net}.csv",
     log:
-        "<log>/fold{fold}/{net}.log",
+        "<log>/{arm}{fold}/{net}.log",
     benchmark:
-        "<log>/fold{fold}/{net}.tsv"
+        "<log>/{arm}{fold}/{net}.tsv"
     priority: lambda w: 60 if any(w.net in net.needs for net in NETS.values()) else 50  # longest chains first
     threads: 1
     resources:
@@ -20,11 +22,13 @@ rule train:
         mem_mb=16000,
         runtime="3d",
     params:
-        state=f"{SCRATCH}/fold{{fold}}/{{net}}.pt",
-        cfg=lambda w: to_json(P, "network", "process", "training", "folds", *NETS[w.net].uses),
+        state=f"{SCRATCH}/{{arm}}{{fold}}/{{net}}.pt",
+        cfg=lambda w: to_json(
+            LEAKING if w.arm == "leak" else P, "network", "process", "training", "folds", *NETS[w.net].uses
+        ),
         code=lambda w: code_of("verbs.train", nets=built_on(w.net)),
     message:
-        "Train the {wildcards.net} of fold {wildcards.fold}"
+        "Train the {wildcards.net} of {wildcards.arm} {wildcards.fold}"
     shell:
         "pig train {wildcards.net} --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
         " --fold {wildcards.fold} --models {input.models} --out {output.net} --curve {output.curve}"

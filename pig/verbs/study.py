@@ -1,0 +1,140 @@
+"""Write the page to read first: what was run, what it shows, all tables and figures.
+
+Reads the csv files of `pig tables` (their md files lie beside them), the archive of the pairs, the networks and the
+reports of `pig sample`; from --logs, if it is there, how long the jobs took. What holds and what does not is said by
+the rules of pig/findings.py. Writes md.
+"""
+
+import json
+import os
+import re
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pig.errors import InputError
+from pig.files import atomic
+from pig.verbs.common import add_settings, settings
+
+HEADS = {
+    "holds": "Shown on this data",
+    "fails": "Contradicted on this data",
+    "open": "Not decided by this data",
+    "note": "To bear in mind",
+}
+FIGURES = {  # captions, in the order of the page
+    "pairs": "Real pairs, and the first that each method generated",
+    "progression": "Mask and slice as they appear, step by step (the paper's Figure 3)",
+    "copies": "The ten generated pairs that come closest to a training pair, each above that neighbour",
+    "doses": "Dice by the number of generated pairs",
+    "table1": "Table 1",
+    "table2": "Table 2",
+    "curves": "Losses while training",
+    "data": "The data set",
+}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--tables", metavar="CSV", nargs="+", required=True, help="table{1..5}.csv")
+    parser.add_argument("--pairs", metavar="ZIP", required=True, help="archive of the real pairs")
+    parser.add_argument("--nets", metavar="FILE", nargs="+", required=True, help="the trained networks")
+    parser.add_argument("--costs", metavar="JSON", nargs="+", required=True, help="reports of `pig sample`")
+    parser.add_argument("--figures", metavar="PNG", nargs="*", default=[], help="pictures to show")
+    parser.add_argument("--logs", metavar="DIR", help="folder with the jobs' benchmarks, if there is one")
+    parser.add_argument("--profile-name", metavar="NAME", required=True, help="profile that was run")
+    parser.add_argument("--source", metavar="TEXT", required=True, help="where the data come from")
+    parser.add_argument("--out", metavar="MD", required=True, help="page to write")
+    add_settings(parser)
+
+
+def run(args: Namespace) -> None:
+    level = settings(args, "statistics").statistics.level
+
+    import pandas as pd
+
+    from pig import weights
+    from pig.findings import findings
+    from pig.pairs import digest, read_archive
+
+    tables = {}
+    for path in args.tables:
+        if not (named := re.fullmatch(r"table(\d)", Path(path).stem)):
+            raise InputError(f"{path}: expected a file table{{N}}.csv")
+        tables[int(named[1])] = pd.read_csv(path, keep_default_na=True)
+    pairs = read_archive(args.pairs)
+    headers = [weights.load(path)[1] for path in args.nets]
+    costs = [json.loads(Path(path).read_text(encoding="utf-8")) for path in args.costs]
+    facts = {
+        "Profile": f"`{args.profile_name}`, every number of it in params.yaml",
+        "Data": f"{args.source}: {len(pairs)} pairs of {pairs.table['patient'].nunique()} patients, "
+        f"{pairs.images.shape[2]}x{pairs.images.shape[1]} pixels, sha256 `{digest(pairs)[:16]}`",
+        "Networks": f"{len(headers)}, trained at git revision {_listed(headers, 'revision')} "
+        f"(code {_listed(headers, 'code')})",
+        "Software": software(),
+        "Hardware": ", ".join(sorted({cost.get("machine", "") for cost in costs} - {""})) or "not recorded",
+        "Work": work(Path(args.logs)) if args.logs else "not recorded",
+    }
+    found = findings(tables, level)
+    beside = Path(args.out).parent
+    lines = ["# What this study shows", ""]
+    lines += [
+        "This page is made by `snakemake`, from the numbers of the tables below; no word is by hand.",
+        "",
+    ]
+    lines += ["## What was run", "", "| | |", "| --- | --- |"]
+    lines += [f"| {key} | {value} |" for key, value in facts.items()]
+    lines += ["", "## What holds and what does not", ""]
+    lines += [
+        f"Intervals are of {100 * level:g} %. A difference counts as shown only where its interval, or the two "
+        "intervals, leave no room for none, and for Dice where the adjusted test agrees. What each number is, and its "
+        "pitfalls: docs/metrics.md.",
+        "",
+    ]
+    for verdict, head in HEADS.items():
+        if told := [finding.text for finding in found if finding.verdict == verdict]:
+            lines += [f"### {head}", "", *(f"- {text}" for text in told), ""]
+    lines += ["## Tables", ""]
+    for number in sorted(tables):
+        path = next(path for path in args.tables if Path(path).stem == f"table{number}")
+        lines += [Path(path).with_suffix(".md").read_text(encoding="utf-8")]
+    lines += ["## Figures", ""]
+    places = {Path(path).stem: os.path.relpath(path, beside) for path in args.figures}
+    for name, caption in FIGURES.items():
+        if name in places:
+            lines += [f"{caption}:", "", f"![{caption}]({places[name]})", ""]
+    with atomic(args.out, "w") as file:
+        file.write("\n".join(lines).rstrip("\n") + "\n")
+
+
+def _listed(headers: list[dict[str, Any]], key: str) -> str:
+    """The values of `key`, most frequent first."""
+    counts = Counter(str(header.get(key, "unknown")) for header in headers)
+    return ", ".join(f"`{value}`" for value, _ in counts.most_common())
+
+
+def software() -> str:
+    """Versions of what the numbers depend on most."""
+    import platform
+    from importlib.metadata import version
+
+    import pig
+
+    names = ("torch", "numpy", "clean-fid", "segmentation-models-pytorch", "snakemake")
+    versions = ", ".join(f"{name} {version(name)}" for name in names)
+    return f"pig {pig.__version__}, Python {platform.python_version()}, {versions}"
+
+
+def work(logs: Path) -> str:
+    """Hours of jobs by kind, from the benchmarks that Snakemake wrote into `logs`."""
+    kinds = {"segment": "segmenting", "shard": "sampling", "net": "training"}
+    hours: dict[str, float] = {}
+    for path in sorted(logs.rglob("*.tsv")):
+        _, *rows = path.read_text(encoding="utf-8").splitlines()
+        kind = "segment" if path.parent.name == "segment" else "shard" if "." in path.stem else "net"
+        spent = sum(float(row.split("\t")[0]) for row in rows) / 3600
+        hours[kinds[kind]] = hours.get(kinds[kind], 0.0) + spent
+    if not hours:
+        return "not recorded"
+    parts = ", ".join(f"{kind} {hours[kind]:.2f}" for kind in kinds.values() if kind in hours)
+    return f"{sum(hours.values()):.2f} hours of jobs on one core or GPU each ({parts})"

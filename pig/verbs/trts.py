@@ -1,0 +1,76 @@
+"""Train on real, test on synthetic: let the fold's segmenters find the lesions of generated slices.
+
+Reads the segmenters of one fold that `pig segment real` kept, trained on real pairs alone, and archives of pairs
+generated in that fold. Where a segmenter finds what the generated mask says, the two belong together. Writes csv, one
+row a segmenter and pair: id, patient (the pair itself: pairs are independent), fold, set, seed, dice, and shuffled,
+the Dice against the mask of another pair of the set.
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from pig.errors import InputError
+from pig.files import atomic
+from pig.progress import track
+from pig.verbs.common import add_compute, add_settings, compute, settings
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("--models", metavar="FILE", nargs="+", required=True, help="segmenters of one fold")
+    parser.add_argument("--generated", metavar="ZIP", nargs="+", required=True, help="archives METHOD.zip")
+    parser.add_argument("--out", metavar="CSV", required=True, help="scores to write")
+    add_settings(parser)
+    add_compute(parser)
+
+
+def run(args: Namespace) -> None:
+    chosen = settings(args, "segmentation").segmentation
+    device = compute(args)
+
+    import pandas as pd
+
+    from pig import segmentation, weights
+    from pig.pairing import derangement
+    from pig.pairs import read_archive
+
+    models = []
+    for path in args.models:
+        state, header = weights.load(path, ("fold", "seed", "size", "encoder", "depth", "decoder_channels"))
+        model = segmentation.build(
+            header["encoder"], header["depth"], header["decoder_channels"], header["size"]
+        )
+        weights.match(model.state_dict(), state, path)
+        model.load_state_dict(state)
+        models.append((header, model.to(device)))
+    if len(folds := {header["fold"] for header, _ in models}) > 1:
+        raise InputError(f"--models: expected segmenters of one fold; found {sorted(folds)}")
+
+    found = []
+    for path in track(args.generated, len(args.generated), f"trts fold {min(folds)}"):
+        pairs = read_archive(path)
+        images = segmentation.examples(pairs, device).images
+        order = derangement(len(pairs), chosen.seed)
+        for header, model in models:
+            if list(pairs.images.shape[1:]) != header["size"]:
+                raise InputError(
+                    f"{path}: images of {pairs.images.shape[1:]} pixels; expected {header['size']}"
+                )
+            probabilities = segmentation.predict(model, images, chosen.batch)
+            scores = segmentation.score(probabilities, pairs, chosen.threshold)
+            # The pictures stay, the masks go around.
+            mixed = segmentation.score(probabilities[order], pairs, chosen.threshold)
+            found.append(
+                pd.DataFrame(
+                    {
+                        "id": scores["id"],
+                        "patient": scores["id"],
+                        "fold": header["fold"],
+                        "set": Path(path).stem,
+                        "seed": header["seed"],
+                        "dice": scores["dice"],
+                        "shuffled": mixed["dice"],
+                    }
+                )
+            )
+    with atomic(args.out, "w") as file:
+        pd.concat(found).to_csv(file, index=False)

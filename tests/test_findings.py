@@ -1,0 +1,193 @@
+"""The rules that turn numbers into words: nothing is claimed where an interval includes no difference."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pig import findings
+from pig.findings import CHANCE
+
+LEVEL = 0.95
+
+
+def with_interval(key, mean, half):
+    return {key: mean, f"{key}_low": mean - half, f"{key}_high": mean + half}
+
+
+def fidelity(**fids):
+    """Table 1 of sets with FID mean and half-width."""
+    rows = [
+        {"row": name, "method": name.upper(), "n": 128, **with_interval("fid", *fid)}
+        for name, fid in fids.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def training(gain, half=1.0, p=0.001, name="pig", dose=40, rival=np.nan, best=False):
+    """A row of Table 2."""
+    return {
+        "row": f"{name}_{dose}" if dose else name,
+        "set": name,
+        "dose": dose,
+        "training_set": f"Real + {dose} {name}",
+        **with_interval("dice", 70 + gain, 2),
+        **with_interval("gain", gain, half),
+        "p_real": p,
+        "p_rival": rival,
+        "best_rival": best,
+    }
+
+
+REAL = training(np.nan, name="real", dose=0, p=np.nan)
+
+
+def told(found, word):
+    """The verdicts of the findings with `word`."""
+    return [finding.verdict for finding in found if word in finding.text]
+
+
+CASES = {  # gain, half of its interval, adjusted p -> verdict
+    (2.0, 1.0, 0.001): "holds",
+    (2.0, 3.0, 0.001): "open",  # the interval includes 0, whatever the test says
+    (2.0, 1.0, 0.2): "open",  # the test does not agree
+    (2.0, 2.0, 0.001): "open",  # 0 itself is within
+    (-2.0, 1.0, 0.001): "fails",
+    (-2.0, 3.0, 0.001): "open",
+    (0.0, 0.0, 0.001): "open",
+    (2.0, np.nan, np.nan): "open",
+}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_pairs_help_only_where_interval_and_test_say_so(case):
+    found = findings.segmentation(pd.DataFrame([REAL, training(*case)]), LEVEL)
+    assert told(found, "Pairs of PIG added") == [CASES[case]]
+
+
+def test_no_improvement_is_claimed_where_the_interval_includes_zero():
+    """Over a grid of gains, intervals and tests: never, whatever the other doses say."""
+    for gain, half, p in itertools.product(np.linspace(-3, 3, 13), np.linspace(0, 4, 9), (0.0001, 0.04, 0.3)):
+        found = findings.segmentation(pd.DataFrame([REAL, training(gain, half, p)]), LEVEL)
+        (verdict,) = told(found, "Pairs of PIG added")
+        if gain - half <= 0 <= gain + half or p >= 1 - LEVEL:
+            assert verdict == "open"
+        else:
+            assert verdict == ("holds" if gain > 0 else "fails")
+
+
+def test_doses_that_contradict_each_other_decide_nothing():
+    rows = [REAL, training(2.0, dose=40), training(-2.0, dose=80)]
+    assert told(findings.segmentation(pd.DataFrame(rows), LEVEL), "Pairs of PIG") == ["open"]
+    rows = [REAL, training(2.0, dose=40), training(0.1, dose=80)]
+    (finding,) = [f for f in findings.segmentation(pd.DataFrame(rows), LEVEL) if "Pairs of PIG" in f.text]
+    assert finding.verdict == "holds"
+    assert "40 pairs +2.0 [+1.0, +3.0], p = 0.001; 80 pairs +0.1 [-0.9, +1.1]" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("dice", "p", "verdict"), [(3.0, 0.01, "holds"), (3.0, 0.2, "open"), (0.5, 0.01, "fails")]
+)
+def test_pig_against_the_best_rival(dice, p, verdict):
+    rows = [REAL, training(dice, rival=p), training(1.0, name="ldm", best=True)]
+    assert told(findings.segmentation(pd.DataFrame(rows), LEVEL), "best rival") == [verdict]
+
+
+def test_a_leak_is_a_warning_and_never_a_result():
+    rows = [REAL, training(5.0, name="pig-leak")]
+    found = findings.segmentation(pd.DataFrame(rows), LEVEL)
+    assert [finding.verdict for finding in found] == ["note"]
+    assert "would have claimed a gain with 40 pairs" in found[0].text
+    nothing = findings.segmentation(pd.DataFrame([REAL, training(5.0, 6.0, name="pig-leak")]), LEVEL)
+    assert "would have claimed nothing" in nothing[0].text
+
+
+def test_classical_augmentation_is_put_to_the_same_rule():
+    for gain, p, verdict in ((2.0, 0.01, "holds"), (2.0, 0.5, "open"), (-2.0, 0.01, "fails")):
+        rows = [REAL, training(gain, p=p, name="augmented", dose=0)]
+        assert told(findings.segmentation(pd.DataFrame(rows), LEVEL), "augmentation") == [verdict]
+
+
+def test_fidelity_is_read_against_the_floor():
+    found = findings.fidelity(fidelity(real=(30, 5), ldm=(33, 4), ddpm=(90, 5), gan=(60, 5)))
+    assert told(found, "as near to test patients as real slices are") == ["holds"]
+    assert "LDM" in found[0].text and "DDPM" not in found[0].text
+    assert told(found, "2.0 to 3.0 times as far") == ["fails"]
+    assert told(findings.fidelity(fidelity(real=(30, 5), ddpm=(90, 5))), "as real slices are") == []
+
+
+@pytest.mark.parametrize(("fid", "verdict"), [((50, 5), "holds"), ((58, 5), "open"), ((80, 5), "fails")])
+def test_pig_against_ddpm_by_intervals_that_meet_or_not(fid, verdict):
+    found = findings.fidelity(fidelity(real=(30, 5), pig=fid, ddpm=(65, 5)))
+    assert told(found, "PIG's slices are closer to real ones than DDPM's") == [verdict]
+    assert ("the intervals meet" in found[-1].text) == (verdict == "open")
+
+
+def pair_row(name, trts, shuffled, tstr):
+    return {
+        "row": name,
+        "label": name.upper(),
+        **with_interval("trts", trts, 4),
+        "trts_shuffled": shuffled,
+        **with_interval("tstr", tstr, 4),
+    }
+
+
+@pytest.mark.parametrize(
+    ("trts", "shuffled", "verdict", "as_real"),
+    [(69, 5, "holds", True), (40, 5, "holds", False), (8, 5, "fails", False), (90, 89, "fails", False)],
+)
+def test_pairs_belong_together_beyond_the_shuffled_control(trts, shuffled, verdict, as_real):
+    table = pd.DataFrame([pair_row("real", 70, np.nan, 70), pair_row("pig", trts, shuffled, 30)])
+    found = findings.pairing(table)
+    assert told(found, "belong together") == [verdict]
+    assert ("no worse than" in found[0].text) == as_real
+    assert told(found, "stand in for real ones") == ["fails"]
+    table = pd.DataFrame([pair_row("real", 70, np.nan, 70), pair_row("pig", trts, shuffled, 66)])
+    assert told(findings.pairing(table), "stand in for real ones") == ["open"]
+
+
+def copies(name, n=128, image=1.0, mask=1.0, joint=1.0):
+    shares = {"image_share": image, "mask_share": mask, "joint_share": joint}
+    return {"row": name, "label": name.upper(), "n": n, **shares}
+
+
+@pytest.mark.parametrize("what", ["image", "mask", "joint"])
+def test_copies_beyond_chance_are_reported(what):
+    found = findings.copying(pd.DataFrame([copies("real"), copies("pig", **{what: 20.0})]), LEVEL)
+    assert [finding.verdict for finding in found] == ["fails"]
+    assert "20.0 %" in found[0].text
+
+
+def test_shares_that_chance_explains_are_no_copies():
+    found = findings.copying(pd.DataFrame([copies("real"), copies("pig", image=2.3)]), LEVEL)
+    assert [finding.verdict for finding in found] == ["holds"]
+
+
+def test_masks_that_were_given_are_no_copies():
+    found = findings.copying(pd.DataFrame([copies("real"), copies("ldm", mask=100.0)]), LEVEL)
+    assert [finding.verdict for finding in found] == ["holds"]
+
+
+def test_copying_is_claimed_of_clean_sets_as_often_as_the_level_says():
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(300):
+        flagged = [100 * rng.binomial(128, CHANCE) / 128 for _ in range(3)]
+        table = pd.DataFrame([copies("real"), copies("pig", 128, *flagged)])
+        wrong += any(finding.verdict == "fails" for finding in findings.copying(table, LEVEL))
+    assert wrong / 300 < 0.08  # 5 % and the chance of 300 draws
+
+
+def test_all_together():
+    tables = {
+        1: fidelity(real=(30, 5), pig=(58, 5)),
+        2: pd.DataFrame([REAL, training(0.5, 1.0, 0.7)]),
+        3: pd.DataFrame([pair_row("real", 70, np.nan, 70), pair_row("pig", 60, 5, 30)]),
+        4: pd.DataFrame([copies("real"), copies("pig")]),
+    }
+    found = findings.findings(tables, LEVEL)
+    assert len(found) == 1 + 2 + 1 + 1
+    assert {f.text[-1] for f in found} == {"."}
+    assert len(findings.findings({1: tables[1], 2: tables[2]}, LEVEL)) == 2

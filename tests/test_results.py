@@ -1,0 +1,459 @@
+"""The five tables: means in the right order, intervals and marks that mean what they say, refusals."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pig.__main__ import main
+from pig.errors import InputError
+from pig.results import OVERLAP, Inference, budgets, table1, table2, table3, table5
+from pig.tables import FORMATS, to_csv, to_markdown
+
+HOW = Inference(level=0.95, draws=200, seed=0)
+CFG = json.dumps({"statistics": {"level": 0.95, "draws": 200, "seed": 0}})
+
+
+def fidelity(name, fid, kid=0.004, **changed):
+    fixed = {"kid_std": 0.0005, "kid_subsets": 10, "kid_subset_size": 5, "n": 20, "reference_n": 30}
+    fixed |= {"fid_low": fid - 2, "fid_high": fid + 3, "kid_low": kid - 0.001, "kid_high": kid + 0.002}
+    fixed |= {"fd_infinity": fid - 8, "precision": 0.75, "recall": 0.25}
+    return {"set": name, "fid": fid, "kid": kid, "extractor": "E_1", "source": name, **fixed, **changed}
+
+
+SCORES = [fidelity("pig", 50 + 1 / 3), fidelity("ddim", 60.0, 0.04), fidelity("real", 10.0, 0.0)]
+CROPS = [fidelity("pig", 80.0, n=17), fidelity("real", 20.0, n=19)]
+
+
+def cost(method, number=10, seconds=5.0, fold=0, **changed):
+    networks = {
+        "guider": {"parameters": 2_000_000, "seen": 800},
+        "guided": {"parameters": 3_000_000, "seen": 900},
+    }
+    fixed = {"evaluations": 64, "operations": 7 * 10**9, "networks": networks, "machine": "M 1"}
+    return {"method": method, "fold": fold, "number": number, "seconds": seconds, **fixed, **changed}
+
+
+COSTS = [cost("pig"), cost("pig", 30, 7.0, fold=1), cost("ddim", evaluations=32)]
+
+
+def overlaps(doses=(0, 64, 128, 192), folds=2, seed=0, patients=4, seeds=1, gain=0.0):
+    """Random scores; fold k has k + 2 images a patient, so the mean over images is not the mean over folds.
+
+    The sets share a patient's and an image's chance; with pairs, dice is higher by `gain`.
+    """
+    rng = np.random.default_rng(seed)
+    images = [
+        (fold, f"p{fold}-{p}", f"i{fold}-{p}-{i}", rng.uniform(0.3, 0.7, 4))
+        for fold in range(folds)
+        for p in range(patients)
+        for i in range(fold + 2)
+    ]
+    rows = [
+        {"id": name, "patient": patient, "fold": fold, "set": "pig" if dose else "real", "dose": dose}
+        | {"real": 9, "seed": k}
+        | dict(zip(OVERLAP, base + rng.uniform(-0.1, 0.1, 4) + gain * bool(dose), strict=True))
+        | {"empty": name.endswith("-0")}
+        for dose in doses
+        for k in range(seeds)
+        for fold, patient, name, base in images
+    ]
+    return pd.DataFrame(rows)
+
+
+def rows_of(markdown):
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+# --- Table 1
+
+
+def test_table_1_rows_stand_in_order_with_the_papers_beside_them():
+    frame = table1(SCORES).frame
+    assert frame["row"].tolist() == ["real", "ddim", "pig"]
+    assert frame["paper_fid"].tolist() == pytest.approx([np.nan, 31.54, 15.88], nan_ok=True)
+    assert frame["kid_x1000"].tolist() == [0, 40, 4]
+
+
+def test_table_1_shows_intervals_and_the_floor_never_wins():
+    body = rows_of(to_markdown(table1(SCORES)))[2:]
+    shared = ["0.75", "0.25"]
+    assert body[0] == ["Real (floor)", "20", "10.0 [8.0, 13.0]", "2.0", "0.0 [-1.0, 2.0]", *shared, "–"]
+    bold = [f"**{text}**" for text in shared]
+    assert body[1] == ["DDIM", "20", "60.0 [58.0, 63.0]", "52.0", "40.0 [39.0, 42.0]", *bold, "31.54"]
+    mine = ["**50.3 [48.3, 53.3]**", "**42.3**", "**4.0 [3.0, 6.0]**"]
+    assert body[2] == ["PIG", "20", *mine, *bold, "**15.88**"]
+
+
+def test_table_1_has_the_crops_of_what_has_masks():
+    table = table1(SCORES, CROPS)
+    frame = table.frame.set_index("row")
+    assert frame["crop_fid"].tolist() == pytest.approx([20, np.nan, 80], nan_ok=True)
+    assert frame["crop_n"].tolist() == pytest.approx([19, np.nan, 17], nan_ok=True)
+    assert frame.loc["pig", "crop_kid_x1000_low"] == pytest.approx(3)
+    assert "17 to 19 a set" in table.caption
+    assert "crops" not in table1(SCORES).caption and len(table.columns) == len(table1(SCORES).columns) + 2
+
+
+def test_table_1_keeps_what_each_row_cost():
+    table = table1(SCORES, costs=COSTS)
+    heads, _, *body = rows_of(to_markdown(table))
+    assert heads[1] == "Evaluations" and [row[1] for row in body] == ["–", "32", "64"]
+    assert table.frame["parameters_m"].tolist() == pytest.approx([np.nan, 5, 5], nan_ok=True)
+
+
+def test_table_1_caption_names_what_the_numbers_depend_on():
+    caption = table1(SCORES, title="Profile x, data: y.").caption
+    for part in ("Profile x, data: y. ", "E_1", "30 real slices", "10 subsets of 5", "not comparable"):
+        assert part in caption
+    assert "n differs" not in caption
+    assert "n differs" in table1([*SCORES[1:], fidelity("pig", 1.0, n=19)]).caption
+
+
+@pytest.mark.parametrize(
+    ("scores", "named"),
+    [
+        (SCORES[:2], "expected .*real always"),
+        ([*SCORES, SCORES[0]], "once at most"),
+        ([*SCORES, fidelity("gan", 1.0)], "gan"),
+        ([SCORES[2], fidelity("pig", 1.0, extractor="F")], "one extractor .*E_1, F"),
+        ([SCORES[2], fidelity("pig", 1.0, reference_n=31)], "one reference_n .*30, 31"),
+        ([SCORES[2], {"set": "pig", "fid": 1.0}], "missing fid_low"),
+    ],
+)
+def test_table_1_refuses(scores, named):
+    with pytest.raises(InputError, match=named):
+        table1(scores)
+    with pytest.raises(InputError, match=f"crops.*{named}"):
+        table1(SCORES, scores)
+
+
+# --- Table 5
+
+
+def test_table_5_says_what_each_method_cost():
+    table = table5(COSTS, "T")
+    heads, _, *body = rows_of(to_markdown(table))
+    assert heads[1:] == [
+        "Parameters, M",
+        "Images seen",
+        "Evaluations / sample",
+        "GMAC / sample",
+        "s / sample",
+    ]
+    assert body == [
+        ["PIG", "5.00", "1700", "64", "7.0", "0.30"],
+        ["DDIM", "5.00", "1700", "32", "7.0", "0.50"],
+    ]
+    assert "Sampled on M 1" in table.caption
+    with pytest.raises(InputError, match="found gan"):
+        table5([cost("gan")])
+
+
+def test_budgets_are_of_all_networks_and_of_the_mean_sample():
+    found = budgets(COSTS).loc["pig"]
+    assert found.to_dict() == {
+        "parameters_m": 5,
+        "seen": 1700,
+        "evaluations": 64,
+        "giga": 7,
+        "seconds": 12 / 40,
+    }
+
+
+def test_budgets_count_operations_where_a_shard_has_counted_them():
+    shards = [cost("pig"), cost("pig", operations=None), cost("pig", fold=1)]
+    assert budgets(shards).loc["pig", "giga"] == 7
+    with pytest.raises(InputError, match="costs of pig: expected the same operations"):
+        budgets([cost("pig", operations=None)])
+
+
+@pytest.mark.parametrize("key", ["evaluations", "operations"])
+def test_budgets_refuse_folds_that_were_sampled_differently(key):
+    with pytest.raises(InputError, match=f"costs of pig: expected the same {key}"):
+        budgets([cost("pig"), cost("pig", **{key: 1})])
+
+
+def test_table_5_caption_reports_what_the_autoencoder_loses():
+    networks = {"autoencoder": {"parameters": 1, "seen": 1, "validation": 0.04}}
+    costs = [cost("ldm", networks=networks), cost("ldm", networks=networks, fold=1)]
+    assert "to 5.1 of 255 greys" in table5(costs).caption
+    assert "autoencoder" not in table5(COSTS).caption
+
+
+# --- Table 2
+
+
+def test_table_2_has_the_papers_rows_first_then_controls_and_leaks_last():
+    real = overlaps()
+    names = ("joint", "pig", "ldm", "segguided", "duplicated", "pig-leak")
+    scores = [real.assign(set=real["set"].replace("pig", name)) for name in names]
+    strong = real[real["dose"] == 0].assign(set="augmented")
+    scores = pd.concat([real[real["dose"] == 0], strong, *(part[part["dose"] > 0] for part in scores)])
+    table = table2(scores, HOW)
+    assert table.frame["row"].tolist() == [
+        "real",
+        "ldm_128",
+        "segguided_128",
+        "pig_64",
+        "pig_128",
+        "pig_192",
+        "augmented",
+        "duplicated_64",
+        "duplicated_128",
+        "duplicated_192",
+        "ldm_64",
+        "ldm_192",
+        "segguided_64",
+        "segguided_192",
+        "joint_64",
+        "joint_128",
+        "joint_192",
+        "pig-leak_64",
+        "pig-leak_128",
+        "pig-leak_192",
+    ]
+    frame = table.frame.set_index("row")
+    assert frame["paper_dice"].tolist()[:6] == [52.36, 56.91, 58.30, 56.52, 60.54, 59.14]
+    assert frame["paper_dice"].isna().sum() == 14
+    assert not frame.loc["pig-leak_64":, "competes"].any() and frame.loc[:"joint_192", "competes"].all()
+    assert frame.loc["pig-leak_64", "training_set"].startswith("LEAK: ")
+    assert "LEAK" in table.caption and "LEAK" not in table2(overlaps(), HOW).caption
+
+
+def test_table_2_a_leak_is_never_the_best_nor_the_best_rival():
+    good = overlaps(gain=0.2)
+    scores = pd.concat([overlaps(), good[good["dose"] > 0].assign(set="pig-leak")])
+    table = table2(scores, HOW)
+    bold = [row[0] for row in rows_of(to_markdown(table))[2:] if row[3].startswith("**")]
+    assert len(bold) == 1 and "LEAK" not in bold[0]
+    assert not table.frame["best_rival"].any()
+
+
+def test_table_2_means_over_seeds_images_then_folds_by_hand():
+    scores = overlaps(seeds=2)
+    frame = table2(scores, HOW).frame.set_index("row")
+    assert frame.index.tolist() == ["real", "pig_64", "pig_128", "pig_192"]
+    assert set(frame["test_images"]) == {20} and set(frame["folds"]) == {2}
+    assert set(frame["patients"]) == {8} and set(frame["seeds"]) == {2}
+    for name in OVERLAP:
+        for row, dose in (("real", 0), ("pig_128", 128)):
+            of_fold = [
+                np.mean([s[name] for _, s in scores.iterrows() if s["dose"] == dose and s["fold"] == fold])
+                for fold in (0, 1)
+            ]
+            assert frame.loc[row, name] == pytest.approx(100 * np.mean(of_fold))
+            assert frame.loc[row, f"{name}_low"] < frame.loc[row, name] < frame.loc[row, f"{name}_high"]
+
+
+def test_table_2_marks_a_difference_that_is_there_and_no_other():
+    none, some = overlaps(patients=12), overlaps(patients=12, gain=0.1)
+    assert (table2(none, HOW).frame["mark"] == "").all()
+    table = table2(some, HOW)
+    assert table.frame["mark"].tolist() == ["", "*", "*", "*"]
+    shown = rows_of(to_markdown(table))[2:]
+    assert "*" not in shown[0][3] and all(row[3].rstrip("*").endswith("]") for row in shown)
+    frame = table.frame.set_index("row")
+    assert (frame.loc["pig_64":, "gain_low"] > 0).all() and frame.loc["pig_64", "gain"] == pytest.approx(
+        10, abs=2
+    )
+    assert np.isnan(frame.loc["real", "p_real"]) and (frame.loc["pig_64":, "p_real"] < 0.05).all()
+
+
+def test_table_2_the_best_rival_is_the_best_of_the_others():
+    some = overlaps(patients=12, gain=0.1)
+    rival = overlaps(patients=12)
+    scores = pd.concat([some, rival[rival["dose"] > 0].assign(set="ldm")])
+    frame = table2(scores, HOW).frame.set_index("row")
+    rivals = frame[frame["set"] == "ldm"]
+    assert frame.index[frame["best_rival"]].tolist() == [rivals["dice"].idxmax()]
+    assert frame.loc["pig_64", "mark"] == "*†"
+    assert np.isnan(frame.loc[rivals["dice"].idxmax(), "p_rival"])
+
+
+def test_table_2_leaves_segmenters_without_real_pairs_out():
+    scores = overlaps()
+    alone = scores[scores["dose"] == 192].assign(real=0, dice=0.0)
+    assert to_csv(table2(pd.concat([scores, alone]), HOW)) == to_csv(table2(scores, HOW))
+
+
+def test_table_2_does_not_depend_on_the_order_of_its_input():
+    scores = overlaps()
+    assert to_csv(table2(scores, HOW)) == to_csv(table2(scores.sort_values("dice"), HOW))
+
+
+def test_table_2_the_papers_rows_in_the_order_of_the_doses():
+    frame = table2(overlaps((0, 2, 10, 30)), HOW).frame
+    assert frame["paper_row"].tolist() == ["DBTMassSeg", "+ PIG_1024", "+ PIG_2048", "+ PIG_3072"]
+    assert frame["paper_dice"].tolist() == [52.36, 56.52, 60.54, 59.14]
+    two = table2(overlaps((0, 2, 10)), HOW).frame  # no telling which of the paper's three is meant
+    assert two["paper_row"].tolist() == ["DBTMassSeg", "", ""]
+    assert two["paper_iou"].tolist() == pytest.approx([41.60, np.nan, np.nan], nan_ok=True)
+
+
+def test_table_2_caption_states_its_rules():
+    caption = table2(overlaps(), HOW, 250, "T").caption
+    parts = ("T. ", "250 optimiser steps", "8 of 20 images", "then over folds", "8 test patients", "Holm")
+    for part in (*parts, "not comparable", "(one seed)"):
+        assert part in caption
+    assert "of 3 segmenters each" in table2(overlaps(seeds=3), HOW).caption
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda s: s.drop(columns="iou"), "missing iou"),
+        (lambda s: s.iloc[:-1], "pig 192: expected the test images, folds and seeds of real 0"),
+        (lambda s: pd.concat([s, s.iloc[[0]]]), "real 0: expected each test image once"),
+    ],
+)
+def test_table_2_refuses(change, named):
+    with pytest.raises(InputError, match=named):
+        table2(change(overlaps()), HOW)
+
+
+# --- Table 3
+
+LESIONS = ("area", "eccentricity", "solidity", "depth", "height")
+
+
+def pairing(name, fold, contrast, w=np.nan, floor=np.nan):
+    numbers = {"n": 10, "contrast_to_real": contrast, "one_component": 0.9, "empty": 0.1}
+    far = {f"w_{key}": w for key in LESIONS} | {f"floor_{key}": floor for key in LESIONS}
+    return {"set": f"fold{fold}/{name}", **numbers, **far}
+
+
+PAIRING = pd.DataFrame(
+    [{**pairing("real", 0, 1.0), "set": "real"}]
+    + [
+        pairing(f"{name}{shuffled}", fold, 0.1 if shuffled else contrast + fold / 10, w, floor)
+        for fold in (0, 1)
+        for name, contrast, w, floor in (("real", 1.0, 0.05, 0.05), ("pig", 0.8, 0.4, 0.2))
+        for shuffled in ("", " shuffled")
+    ]
+)
+
+
+def found_in_generated(name="pig", dice=0.6, folds=2):
+    rows = [
+        {"id": f"{name}-{fold}-{i}", "patient": f"{name}-{fold}-{i}", "fold": fold, "set": name, "seed": 0}
+        | {"dice": dice + (i - 1) / 10, "shuffled": 0.05}
+        for fold in range(folds)
+        for i in range(3)
+    ]
+    return pd.DataFrame(rows)
+
+
+def with_alone(dice=0.3):
+    scores = overlaps()
+    alone = scores[scores["dose"] == 192].assign(real=0, dice=dice)
+    return pd.concat([scores, alone], ignore_index=True)
+
+
+def test_table_3_by_hand():
+    table = table3(PAIRING, found_in_generated(), with_alone(), HOW, "T")
+    frame = table.frame.set_index("row")
+    assert frame.index.tolist() == ["real", "pig"]
+    mine = frame.loc["pig"]
+    assert (mine["n"], mine["trts"], mine["trts_shuffled"]) == (20, pytest.approx(60), pytest.approx(5))
+    assert mine["trts_low"] < 60 < mine["trts_high"]
+    assert (mine["tstr"], mine["tstr_low"], mine["tstr_high"]) == pytest.approx((30, 30, 30))
+    assert (mine["contrast"], mine["contrast_shuffled"]) == pytest.approx((85, 10))
+    assert (mine["one_component"], mine["empty"], mine["w_area"]) == pytest.approx((90, 10, 0.4))
+    real = frame.loc["real"]
+    assert real["w_area"] == pytest.approx(0.2)  # the floor at the generated sets' n
+    expected = table2(overlaps(), HOW).frame["dice"][0]
+    assert real["trts"] == real["tstr"] == pytest.approx(expected)
+    assert "Do mask and image belong together? " in table.caption and "together?." not in table.caption
+
+
+def test_table_3_names_a_set_without_scores():
+    with pytest.raises(InputError, match="TRTS and TSTR scores of pig"):
+        table3(PAIRING, found_in_generated("ldm"), with_alone(), HOW)
+    with pytest.raises(InputError, match="TRTS and TSTR scores of pig"):
+        table3(PAIRING, found_in_generated(), overlaps(), HOW)
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    return [str(tmp_path / f"table{suffix}") for suffix in FORMATS]
+
+
+def write(folder, parts):
+    """The parts as files, frames as csv and others as json; their paths."""
+    paths = []
+    for i, part in enumerate(parts):
+        paths.append(str(folder / f"{i}.part"))
+        with open(paths[-1], "w", encoding="utf-8") as file:
+            file.write(part.to_csv(index=False) if isinstance(part, pd.DataFrame) else json.dumps(part))
+    return paths
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
+def test_verb_writes_table_1(outputs, tmp_path):
+    for name in ("scores", "crops", "costs"):
+        (tmp_path / name).mkdir()
+    parts = {"scores": SCORES, "crops": CROPS, "costs": COSTS}
+    flags = [word for name, of in parts.items() for word in (f"--{name}", *write(tmp_path / name, of))]
+    assert main(["tables", "1", *flags, "--title", "T.", "--out", *outputs]) == 0
+    table = table1(SCORES, CROPS, COSTS, "T.")
+    assert [read(path) for path in outputs] == [form(table) for form in FORMATS.values()]
+
+
+def test_verb_writes_table_2_from_many_files(outputs, tmp_path):
+    scores = overlaps()
+    files = write(tmp_path, [part for _, part in scores.groupby(["fold", "dose"])])
+    job = ["tables", "2", "--scores", *files, "--steps", "9", "--cfg", CFG, "--out", *outputs]
+    assert main(job) == 0
+    found = pd.read_csv(outputs[0])
+    assert found["dice"].tolist() == pytest.approx(table2(scores, HOW).frame["dice"].tolist(), rel=1e-12)
+    assert "9 optimiser steps" in read(outputs[2])
+
+
+def test_verb_writes_table_3(outputs, tmp_path):
+    parts = {"pairing": PAIRING, "trts": found_in_generated(), "scores": with_alone()}
+    flags = []
+    for name, part in parts.items():
+        (tmp_path / name).mkdir()
+        flags += [f"--{name}", *write(tmp_path / name, [part])]
+    assert main(["tables", "3", *flags, "--cfg", CFG, "--out", *outputs]) == 0
+    expected = to_csv(table3(PAIRING, found_in_generated(), with_alone(), HOW))
+    pd.testing.assert_frame_equal(pd.read_csv(outputs[0]), pd.read_csv(_text(expected)), rtol=1e-12)
+
+
+def _text(text):
+    import io
+
+    return io.StringIO(text)
+
+
+def test_verb_writes_table_5(outputs, tmp_path):
+    assert main(["tables", "5", "--scores", *write(tmp_path, COSTS), "--out", *outputs]) == 0
+    assert read(outputs[0]) == to_csv(table5(COSTS))
+
+
+@pytest.mark.parametrize(
+    ("number", "content", "flags", "named"),
+    [
+        ("1", "{", [], "scores.txt: expected JSON"),
+        ("1", json.dumps(SCORES[0]), ["--costs", "none.json"], "none.json: "),
+        ("2", "", ["--cfg", CFG], "scores.txt: expected CSV"),
+        ("2", "", ["--costs", "none.json"], "table 2: expected --scores and no other input"),
+        ("3", "", ["--trts", "none.csv"], "table 3: expected --scores --pairing --trts"),
+        ("5", "{", [], "scores.txt: expected JSON"),
+    ],
+)
+def test_verb_names_what_is_wrong(number, content, flags, named, outputs, tmp_path, capsys):
+    file = tmp_path / "scores.txt"
+    file.write_text(content)
+    assert main(["tables", number, "--scores", str(file), *flags, "--out", *outputs]) == 2
+    assert named in capsys.readouterr().err
+    if number != "3":
+        assert main(["tables", number, "--scores", str(file), "--out", *outputs[:3], "x.csv"]) == 2
+        assert "expected one file each of .csv, .json, .md, .tex" in capsys.readouterr().err
