@@ -199,11 +199,12 @@ def copies(real: Pairs, generated: Pairs, found: pd.DataFrame, columns: int = 10
         place = {name: row for row, name in enumerate(source.table["id"])}
         if lost := [name for name in ids if name not in place]:
             raise InputError(f"figure copies: expected {lost[0]} among the pairs")
-        parts.append(source.select([place[name] for name in ids]))
+        found_rows = [place[name] for name in ids]  # two may have the same neighbour
+        parts.append((source.images[found_rows], None if source.masks is None else source.masks[found_rows]))
     rows: list[Row] = []
-    for label, part in zip(("generated", "nearest\ntraining pair"), parts, strict=True):
-        rows.append((label, 0.16 if rows else 0.3, part.images, None))
-        rows.append(("with lesion", GAP, part.images, part.masks))
+    for label, (images, masks) in zip(("generated", "nearest\ntraining pair"), parts, strict=True):
+        rows.append((label, 0.16 if rows else 0.3, images, None))
+        rows.append(("with lesion", GAP, images, masks))
     with _styled():
         figure, grid = _sheet(rows)
         for axes, distance in zip(grid[0], chosen["joint"], strict=True):

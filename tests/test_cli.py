@@ -8,6 +8,9 @@ import pytest
 
 from pig.__main__ import VERBS, main, parser
 
+ENDS = ("csv", "json", "md", "tex")
+STUDY = ["study", "--pairs", "p.zip", "--nets", "n", "--costs", "c", "--out", "o.md"]
+STUDY += ["--profile-name", "smoke", "--source", "phantom"]
 HEAVY = "{'torch', 'numpy', 'pandas', 'matplotlib', 'scipy', 'cv2', 'PIL', 'cleanfid', 'snakemake'}"
 
 
@@ -46,12 +49,18 @@ def test_every_argument_has_a_help_text():
         ["merge", "missing.zip", "--out", "all.zip"],
         ["sample", "pig", "--models", "missing.safetensors", "--number", "1", "--out", "out.zip"],
         ["import-official", "missing.pth", "--net", "guider", "--out", "net.safetensors"],
+        ["copies", "--pairs", "missing.zip", "--split", "s.csv", "--fold", "0", "--out", "c.csv"],
+        ["trts", "--models", "missing.safetensors", "--generated", "pig.zip", "--out", "t.csv"],
+        ["features", "--pairs", "missing.zip", "--number", "4", "--crops", "--out", "f.npz"],
+        ["tables", "5", "--scores", "missing.json", *f"--out {' '.join('t.' + e for e in ENDS)}".split()],
+        [*STUDY, "--tables", "missing/table1.csv"],
+        [*STUDY, "--tables", "missing.csv"],
     ],
 )
 def test_a_missing_file_is_one_line_and_code_2(arguments, tmp_path, monkeypatch, capsys, request):
     settings = request.config.rootpath / "params.yaml"
     monkeypatch.chdir(tmp_path)
-    if arguments[0] not in ("merge", "import-official"):
+    if arguments[0] not in ("merge", "import-official", "copies"):
         arguments = [*arguments, "--params", str(settings), "--profile", "smoke"]
     assert main(arguments) == 2
     shown = capsys.readouterr().err

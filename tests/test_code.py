@@ -102,9 +102,10 @@ def test_the_hash_of_a_module_is_the_same_in_another_process_and_folder(tmp_path
 def test_the_jobs_depend_on_what_they_should():
     assert {"diffusion", "nets", "methods", "training"} <= code.closure(["verbs.train"])
     assert {"diffusion", "nets", "methods"} <= code.closure(["verbs.sample"])
-    for verb in ("phantom", "split", "merge", "features", "fidelity", "pairing"):
+    for verb in ("phantom", "split", "merge", "features", "fidelity", "pairing", "copies"):
         assert not {"diffusion", "nets", "methods", "training"} & code.closure([f"verbs.{verb}"]), verb
-    assert not {"diffusion", "nets", "methods"} & code.closure(["verbs.segment"])
+    for verb in ("segment", "trts"):  # files of networks, and with them nets, are what they read and write
+        assert not {"diffusion", "methods"} & code.closure([f"verbs.{verb}"]), verb
     # Tables and figures name the methods, which brings these in; they come after everything anyway.
     for verb in ("tables", "figures"):
         assert not {"training", "weights", "segmentation"} & code.closure([f"verbs.{verb}"]), verb

@@ -316,6 +316,8 @@ def test_copies_shows_the_closest_first_above_their_neighbours():
         np.testing.assert_array_equal(found, wanted)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["0.25", "0.50"]
     assert len(figures.copies(real, generated, NEAREST, columns=1).axes) == 4
+    shared = NEAREST.assign(joint_of="0-3")  # two may have the same neighbour
+    assert len(figures.copies(real, generated, shared).axes) == 8
 
 
 def test_copies_names_a_pair_that_is_not_there():

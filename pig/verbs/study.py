@@ -5,7 +5,6 @@ reports of `pig sample`; from --logs, if it is there, how long the jobs took. Wh
 the rules of pig/findings.py. Writes md.
 """
 
-import json
 import os
 import re
 from argparse import ArgumentParser, Namespace
@@ -16,6 +15,7 @@ from typing import Any
 from pig.errors import InputError
 from pig.files import atomic
 from pig.verbs.common import add_settings, settings
+from pig.verbs.tables import read_csv, read_json
 
 HEADS = {
     "holds": "Shown on this data",
@@ -51,20 +51,22 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     level = settings(args, "statistics").statistics.level
 
-    import pandas as pd
-
     from pig import weights
     from pig.findings import findings
     from pig.pairs import digest, read_archive
 
-    tables = {}
+    tables, texts = {}, {}
     for path in args.tables:
         if not (named := re.fullmatch(r"table(\d)", Path(path).stem)):
             raise InputError(f"{path}: expected a file table{{N}}.csv")
-        tables[int(named[1])] = pd.read_csv(path, keep_default_na=True)
+        number = int(named[1])
+        tables[number] = read_csv(path)
+        texts[number] = Path(path).with_suffix(".md").read_text(encoding="utf-8")
+    if not {1, 2} <= tables.keys():
+        raise InputError(f"--tables {' '.join(args.tables)}: expected table1.csv and table2.csv among them")
     pairs = read_archive(args.pairs)
     headers = [weights.load(path)[1] for path in args.nets]
-    costs = [json.loads(Path(path).read_text(encoding="utf-8")) for path in args.costs]
+    costs = [read_json(path) for path in args.costs]
     facts = {
         "Profile": f"`{args.profile_name}`, every number of it in params.yaml",
         "Data": f"{args.source}: {len(pairs)} pairs of {pairs.table['patient'].nunique()} patients, "
@@ -95,9 +97,7 @@ def run(args: Namespace) -> None:
         if told := [finding.text for finding in found if finding.verdict == verdict]:
             lines += [f"### {head}", "", *(f"- {text}" for text in told), ""]
     lines += ["## Tables", ""]
-    for number in sorted(tables):
-        path = next(path for path in args.tables if Path(path).stem == f"table{number}")
-        lines += [Path(path).with_suffix(".md").read_text(encoding="utf-8")]
+    lines += [texts[number] for number in sorted(texts)]
     lines += ["## Figures", ""]
     places = {Path(path).stem: os.path.relpath(path, beside) for path in args.figures}
     for name, caption in FIGURES.items():

@@ -72,23 +72,23 @@ def _table(args: Namespace) -> Any:
     match args.number:
         case 1:
             scores, crops, costs = (
-                [_read_json(path) for path in of or []] for of in (args.scores, args.crops, args.costs)
+                [read_json(path) for path in of or []] for of in (args.scores, args.crops, args.costs)
             )
             return results.table1(scores, crops, costs, args.title)
         case 2:
             return results.table2(_read_all(args.scores), _inference(args), args.steps, args.title)
         case 3:
-            (pairing,) = [_read_csv(path) for path in args.pairing]
+            (pairing,) = [read_csv(path) for path in args.pairing]
             trts, overlaps = _read_all(args.trts), _read_all(args.scores)
             return results.table3(pairing, trts, overlaps, _inference(args), args.title)
         case 4:
             found = {}
             for path in args.scores:
-                frame = _read_csv(path)
+                frame = read_csv(path)
                 found[Path(path).stem, int(frame["fold"].iloc[0])] = frame
             return results.table4(found, args.title)
         case _:
-            return results.table5([_read_json(path) for path in args.scores], args.title)
+            return results.table5([read_json(path) for path in args.scores], args.title)
 
 
 def _inference(args: Namespace) -> Any:
@@ -97,7 +97,8 @@ def _inference(args: Namespace) -> Any:
     return Inference(**settings(args, "statistics").statistics.model_dump())
 
 
-def _read_json(path: str) -> Any:
+def read_json(path: str) -> Any:
+    """What a JSON file holds; InputError if it holds none."""
     import json
 
     try:
@@ -109,10 +110,11 @@ def _read_json(path: str) -> Any:
 def _read_all(paths: list[str]) -> Any:
     import pandas as pd
 
-    return pd.concat([_read_csv(path) for path in paths], ignore_index=True)
+    return pd.concat([read_csv(path) for path in paths], ignore_index=True)
 
 
-def _read_csv(path: str) -> Any:
+def read_csv(path: str) -> Any:
+    """A table of scores; InputError if it is none."""
     import pandas as pd
 
     try:
