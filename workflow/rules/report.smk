@@ -152,7 +152,7 @@ rule study:
         "<log>/study.log",
     localrule: True
     params:
-        logs="<log>",
+        logs=f"logs/{P.profile}",
         cfg=to_json(P, "statistics"),
         profile=P.profile,
         source=P.data.source,
