@@ -178,8 +178,8 @@ TABLE_1 = (
     Column("kid_x1000", "KID × 1000 ↓", 1, "low", interval=True),
     Column("precision", "Precision ↑", 2, "high"),
     Column("recall", "Recall ↑", 2, "high"),
-    Column("crop_fid", "Lesion crops: FID ↓", 1, "low", interval=True),
-    Column("crop_kid_x1000", "KID × 1000 ↓", 1, "low", interval=True),
+    Column("crop_fid", "FID ↓", 1, "low", interval=True, group="Lesion crops"),
+    Column("crop_kid_x1000", "KID × 1000 ↓", 1, "low", interval=True, group="Lesion crops"),
     Column("paper_fid", "FID ↓", 2, "low", group="Paper"),
 )
 SHARED = ("extractor", "reference_n", "reference_source", "kid_subsets")  # by all sets that are compared
@@ -274,9 +274,7 @@ def _caption_1(score: Mapping[str, Any], frame: pd.DataFrame, title: str, crops:
         f"KID: mean over {score['kid_subsets']} subsets of {score['kid_subset_size']}",
         "FD∞: FID extrapolated to infinite n; an indication only where n is below the 2,048 features",
         "Precision: share of slices within the manifold of real ones; recall: share of real slices within theirs",
-        f"Lesion crops: squares around the lesion, {cropped.min():.0f} to {cropped.max():.0f} a set"
-        if crops
-        else "",
+        f"Lesion crops: squares around the lesion, {cropped.min():.0f} or more a set" if crops else "",
         "Real (floor): real slices of the generators' training patients against the same reference, about the least "
         "that a generator can reach at this n; both distances depend on n, so numbers of another n mean nothing here."
         + unequal,
@@ -475,7 +473,7 @@ TABLE_3 = (
     Column("contrast_shuffled", "shuffled", 0),
     Column("one_component", "In one piece, %", 1),
     Column("empty", "Empty, %", 1),
-    *(Column(f"w_{key}", name, 2, "low", group="Distance of lesions") for key, name in DESCRIPTORS.items()),
+    *(Column(f"w_{key}", name, 2, "low", group="Lesions") for key, name in DESCRIPTORS.items()),
 )
 
 
@@ -555,7 +553,7 @@ def table3(
         "TSTR: Dice on real test slices of a segmenter trained on generated pairs alone (real: on real pairs)",
         f"in brackets {100 * inference.level:g} % intervals by bootstrap over patients, or over generated pairs (TRTS)",
         "Contrast: inside a mask minus a ring around it, relative to the generator's training pairs",
-        "Distance of lesions: 1-Wasserstein distance of a descriptor's distribution from that of real test patients, "
+        "Lesions: 1-Wasserstein distance of a descriptor's distribution from that of real test patients, "
         "in its standard deviations; Real is the floor, training patients at the same n",
         "Methods that are given real masks have real lesions by construction",
     )

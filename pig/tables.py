@@ -76,11 +76,15 @@ def _cell(row: "pd.Series[Any]", column: Column) -> str:
     value, digits = row[column.key], column.digits
     if pd.isna(value) or value == "":
         return "–"
-    text = str(value) if digits is None else f"{value:.{digits}f}"
+    text = str(value) if digits is None else _fixed(value, digits)
     ends = [row[f"{column.key}_{end}"] for end in ("low", "high")] if column.interval else []
     if ends and not any(map(pd.isna, ends)):
-        text += " [" + ", ".join(f"{end:.{digits}f}" for end in ends) + "]"
+        text += " [" + ", ".join(_fixed(end, digits or 0) for end in ends) + "]"
     return text + (row[column.mark] if column.mark else "")
+
+
+def _fixed(value: float, digits: int) -> str:
+    return f"{round(value, digits) + 0.0:.{digits}f}"  # no -0.0
 
 
 def to_markdown(table: Table) -> str:

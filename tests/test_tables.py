@@ -17,7 +17,7 @@ FRAME = pd.DataFrame(
         "label": ["Floor", "A & 50 %", "B", "C {†}"],
         "competes": [False, True, True, True],
         "n": [20, 20, 20, 20.0],
-        "score": [1.0, 1 / 3, 0.2, np.nan],
+        "score": [-0.04, 1 / 3, 0.2, np.nan],
         "score_low": [0.5, 0.25, np.nan, np.nan],
         "score_high": [1.5, 0.5, np.nan, np.nan],
         "sign": ["", "*†", "*", ""],
@@ -40,7 +40,7 @@ def rows_of(markdown):
 
 def test_intervals_marks_and_dashes():
     body = rows_of(to_markdown(TABLE))[2:]
-    assert [row[2] for row in body] == ["1.0 [0.5, 1.5]", "**0.3 [0.2, 0.5]*†**", "0.2*", "–"]
+    assert [row[2] for row in body] == ["0.0 [0.5, 1.5]", "**0.3 [0.2, 0.5]*†**", "0.2*", "–"]
     assert [row[3] for row in body] == ["–", "3.25", "**1.50**", "–"]
 
 

@@ -435,7 +435,7 @@ def test_the_page_to_read_first_says_what_was_run_and_only_what_the_rules_say(st
     tables = {n: pd.read_csv(study / f"reports/table{n}.csv") for n in range(1, 6)}
     level = load(study / "params.yaml").statistics.level
     for finding in findings(tables, level):
-        assert f"- {finding.text}" in page
+        assert f"- **{finding.claim}** {finding.numbers}" in page
     said = [line for line in page.splitlines() if line.startswith("- ")]
     assert len(said) == len(findings(tables, level))
     for n in tables:

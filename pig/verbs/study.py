@@ -18,9 +18,9 @@ from pig.verbs.common import add_settings, settings
 from pig.verbs.tables import read_csv, read_json
 
 HEADS = {
-    "holds": "Shown on this data",
-    "fails": "Contradicted on this data",
-    "open": "Not decided by this data",
+    "holds": "Claims that hold on this data",
+    "fails": "Claims that fail on this data",
+    "open": "Claims that this data leaves open",
     "note": "To bear in mind",
 }
 FIGURES = {  # captions, in the order of the page
@@ -94,8 +94,8 @@ def run(args: Namespace) -> None:
         "",
     ]
     for verdict, head in HEADS.items():
-        if told := [finding.text for finding in found if finding.verdict == verdict]:
-            lines += [f"### {head}", "", *(f"- {text}" for text in told), ""]
+        if told := [finding for finding in found if finding.verdict == verdict]:
+            lines += [f"### {head}", "", *(f"- **{of.claim}** {of.numbers}" for of in told), ""]
     lines += ["## Tables", ""]
     lines += [texts[number] for number in sorted(texts)]
     lines += ["## Figures", ""]
