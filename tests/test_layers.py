@@ -20,7 +20,8 @@ BELOW = {
     "sources": {"pairs"},
     "segmentation": {"overlap", "pairs", "training"},
     "lesions": {"conditions"},
-    "results": {"copying", "methods", "statistics", "tables"},
+    "results": {"methods", "statistics", "tables"},
+    "evidence": {"copying", "methods", "results", "statistics", "tables"},
     "findings": {"methods"},
     "figures": {"pairs"},
 }

@@ -8,7 +8,8 @@ import pytest
 
 from pig.__main__ import main
 from pig.errors import InputError
-from pig.results import OVERLAP, Inference, budgets, table1, table2, table3, table5
+from pig.evidence import table3, table4, table5
+from pig.results import OVERLAP, Inference, budgets, table1, table2
 from pig.tables import FORMATS, to_csv, to_markdown
 
 HOW = Inference(level=0.95, draws=200, seed=0)
@@ -376,6 +377,39 @@ def test_table_3_names_a_set_without_scores():
         table3(PAIRING, found_in_generated(), overlaps(), HOW)
 
 
+# --- Table 4
+
+
+def neighbours(near, far=2.0, n=100, fold=0):
+    """What `pig copies` writes: n pairs at these distances from training pairs and from held-out ones."""
+    spread = np.linspace(0.9, 1.1, n)
+    columns = dict.fromkeys(("image", "mask", "joint"), near * spread)
+    columns |= {f"{name}_heldout": far * spread for name in ("image", "mask", "joint")}
+    return pd.DataFrame({"id": range(n), "fold": fold, **columns, "duplicate": 3.0})
+
+
+def test_table_4_by_hand():
+    real = {("real", fold): neighbours(2.0, fold=fold) for fold in (0, 1)}
+    copied = neighbours(2.0)
+    copied.loc[:9, ["image", "joint"]] = 0.0  # a tenth of fold 0
+    table = table4({**real, ("pig", 0): copied, ("pig", 1): neighbours(1.0, fold=1)}, "T")
+    frame = table.frame.set_index("row")
+    assert frame.index.tolist() == ["real", "pig"] and frame["n"].tolist() == [200, 200]
+    assert frame.loc["real", ["image_ratio", "image_share"]].tolist() == pytest.approx([1, 1])
+    assert frame.loc["pig", "image_share"] == pytest.approx((10 + 100) / 2)
+    assert frame.loc["pig", "mask_share"] == pytest.approx((1 + 100) / 2)  # as real pairs, and all of fold 1
+    assert frame.loc["pig", "mask_ratio"] == pytest.approx((1 + 0.5) / 2)
+    assert frame.loc["pig", "duplicates"] == 0
+    assert not frame.loc["real", "competes"]
+
+
+def test_table_4_needs_held_out_pairs_of_each_fold_and_known_sets():
+    with pytest.raises(InputError, match="fold 1: expected the set real"):
+        table4({("real", 0): neighbours(2.0), ("pig", 1): neighbours(2.0)})
+    with pytest.raises(InputError, match="found gan"):
+        table4({("real", 0): neighbours(2.0), ("gan", 0): neighbours(2.0)})
+
+
 @pytest.fixture
 def outputs(tmp_path):
     return [str(tmp_path / f"table{suffix}") for suffix in FORMATS]
@@ -431,6 +465,17 @@ def _text(text):
     import io
 
     return io.StringIO(text)
+
+
+def test_verb_writes_table_4(outputs, tmp_path):
+    files = []
+    parts = {(name, fold): neighbours(2.0, fold=fold) for name in ("real", "pig") for fold in (0, 1)}
+    for (name, fold), part in parts.items():
+        (tmp_path / f"fold{fold}").mkdir(exist_ok=True)
+        files.append(str(tmp_path / f"fold{fold}/{name}.csv"))
+        part.to_csv(files[-1], index=False)
+    assert main(["tables", "4", "--scores", *files, "--out", *outputs]) == 0
+    assert read(outputs[2]) == to_markdown(table4(parts))
 
 
 def test_verb_writes_table_5(outputs, tmp_path):

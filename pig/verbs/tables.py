@@ -67,7 +67,7 @@ def run(args: Namespace) -> None:
 
 
 def _table(args: Namespace) -> Any:
-    from pig import results
+    from pig import evidence, results
 
     match args.number:
         case 1:
@@ -80,15 +80,15 @@ def _table(args: Namespace) -> Any:
         case 3:
             (pairing,) = [read_csv(path) for path in args.pairing]
             trts, overlaps = _read_all(args.trts), _read_all(args.scores)
-            return results.table3(pairing, trts, overlaps, _inference(args), args.title)
+            return evidence.table3(pairing, trts, overlaps, _inference(args), args.title)
         case 4:
             found = {}
             for path in args.scores:
                 frame = read_csv(path)
                 found[Path(path).stem, int(frame["fold"].iloc[0])] = frame
-            return results.table4(found, args.title)
+            return evidence.table4(found, args.title)
         case _:
-            return results.table5([read_json(path) for path in args.scores], args.title)
+            return evidence.table5([read_json(path) for path in args.scores], args.title)
 
 
 def _inference(args: Namespace) -> Any:
