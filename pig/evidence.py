@@ -185,11 +185,12 @@ def table4(copies: Mapping[tuple[str, int], pd.DataFrame], title: str = "") -> T
         "Do generated pairs repeat training pairs?",
         "Each pair's nearest neighbour among the training pairs of its fold, by image (correlation, mirrored too), by "
         "mask (overlap of the lesions alone, whatever their place and flip), and by both at once",
-        "Ratio: distance to the nearest training pair over that to the nearest held-out pair, relative to what real "
-        "held-out pairs show; below 1 is nearer to what was trained on than chance",
-        "Copies: share of pairs nearer to a training pair than 99 % of real held-out pairs are; about 1 % by chance",
-        "Duplicates: share that is as near to another generated pair of the set",
-        "Methods that are given training masks repeat them by construction",
+        "Ratio: distance to the nearest training pair over that to the nearest held-out pair, the median, relative to "
+        "what real held-out pairs show; below 1 is nearer to what was trained on than chance",
+        "Copies: share of pairs whose ratio is lower than that of 99 % of real held-out pairs; about 1 % by chance",
+        "Duplicates: share of pairs nearer to another of the set than 99 % of real held-out pairs are to one of "
+        "another patient",
+        "Methods that are given training masks repeat these by construction, so that only their slices can tell",
     )
     metrics = (*(f"{key}_{what}" for key in SEARCHED for what in ("ratio", "share")), "duplicates")
     return Table(4, pd.DataFrame(rows), TABLE_4, metrics, caption)

@@ -102,17 +102,17 @@ def pairing(table: pd.DataFrame) -> list[Finding]:
 
 
 def copying(table: pd.DataFrame, level: float) -> list[Finding]:
-    """Table 4: whether more pairs than chance are nearer to a training pair than real held-out pairs are.
+    """Table 4: whether more pairs than chance are as near to a training pair as few real held-out pairs are.
 
-    In image and in both; by mask alone only of methods that are not given training masks. A one-sided binomial test
-    against 1 %, adjusted by Bonferroni for the number of questions.
+    By mask and by both only of methods that are not given training masks. A one-sided binomial test against 1 %,
+    adjusted by Bonferroni for the number of questions.
     """
     rows = {name: row for name, row in _rows(table).items() if name != "real"}
     asked = [
         (name, row, what)
         for name, row in rows.items()
         for what in ("image", "mask", "joint")
-        if what != "mask" or not METHODS[name].masks
+        if what == "image" or not METHODS[name].masks
     ]
     words = {"image": "slices", "mask": "masks", "joint": "pairs"}
     found, flagged = [], set()
@@ -122,16 +122,16 @@ def copying(table: pd.DataFrame, level: float) -> list[Finding]:
         if p < (1 - level) / len(asked):
             flagged.add(name)
             numbers = (
-                f"{100 * share:.1f} % of them are nearer to a training one than 99 % of real held-out ones are, where "
-                f"1 % is chance; figures/copies.png shows the closest."
+                f"{100 * share:.1f} % of them are nearer to a training one, relative to held-out ones, than 99 % of "
+                "real held-out ones are, where 1 % is chance; figures/copies.png shows PIG's closest."
             )
             claim = f"{row['label']} does not repeat training {words[what]}."
             found.append(Finding("fails", claim, numbers))
     if clean := [row for name, row in rows.items() if name not in flagged]:
         shares = [row[f"{what}_share"] for name, row, what in asked if name not in flagged]
         numbers = (
-            f"{_span(shares)} % of their slices, pairs and own masks are nearer to training ones than 99 % of real "
-            "held-out ones are, where 1 % is chance."
+            f"{_span(shares)} % of their slices, own masks and pairs are nearer to training ones, relative to held-out "
+            "ones, than 99 % of real held-out ones are, where 1 % is chance."
         )
         found.append(Finding("holds", f"{_names(clean, 'label')} do not repeat training pairs.", numbers))
     return found

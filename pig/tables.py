@@ -62,7 +62,8 @@ def cells(table: Table) -> list[list[tuple[str, bool]]]:
     for column in table.columns:
         values = table.frame[column.key]
         ranked = values[table.frame["competes"]].dropna() if column.best else values.iloc[:0]
-        best = (ranked.min() if column.best == "low" else ranked.max()) if len(ranked) else None
+        tie = ranked.nunique() < 2 < len(ranked)  # nothing to tell apart
+        best = (ranked.min() if column.best == "low" else ranked.max()) if len(ranked) and not tie else None
         shown.append(
             [
                 (_cell(row, column), best is not None and index in ranked.index and row[column.key] == best)

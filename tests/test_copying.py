@@ -125,7 +125,7 @@ def planted(images=(), masks=()):
 
 
 def flagged(found):
-    return {name: np.flatnonzero(copying.is_copy(found[name], REAL[name])).tolist() for name in MEASURES}
+    return {name: np.flatnonzero(copying.are_copies(found, REAL, name)).tolist() for name in MEASURES}
 
 
 CLEAN = flagged(planted())
@@ -198,6 +198,16 @@ def test_other_held_out_pairs_look_like_held_out_pairs():
     for name in MEASURES:
         assert found[f"{name}_ratio"] == pytest.approx(1, abs=0.05)
         assert found[f"{name}_share"] < 0.025  # 1 %, and 4 standard deviations of 1,000 draws against 1,000
+
+
+def test_smooth_slices_are_near_to_all_and_copy_none():
+    """A slice that is half the mean of all slices is nearer to each than real ones are, and no copy."""
+    new = some(200, 13, "g")
+    middle = np.concatenate([TRAINING.images, HELDOUT.images]).mean(axis=0)
+    bland = new._replace(images=np.uint8(0.5 * middle + 0.5 * new.images))
+    found = copying.report(bland, TRAINING, HELDOUT, HELDOUT_SCALES)
+    assert found["image"].median() < REAL["image"].median()
+    assert copying.summary(found, REAL)["image_share"] < 0.05
 
 
 def test_given_masks_are_copies_by_construction():

@@ -169,7 +169,7 @@ def test_shares_that_chance_explains_are_no_copies():
 
 
 def test_masks_that_were_given_are_no_copies():
-    found = findings.copying(pd.DataFrame([copies("real"), copies("ldm", mask=100.0)]), LEVEL)
+    found = findings.copying(pd.DataFrame([copies("real"), copies("ldm", mask=100.0, joint=40.0)]), LEVEL)
     assert [finding.verdict for finding in found] == ["holds"]
 
 

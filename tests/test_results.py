@@ -384,7 +384,7 @@ def neighbours(near, far=2.0, n=100, fold=0):
     """What `pig copies` writes: n pairs at these distances from training pairs and from held-out ones."""
     spread = np.linspace(0.9, 1.1, n)
     columns = dict.fromkeys(("image", "mask", "joint"), near * spread)
-    columns |= {f"{name}_heldout": far * spread for name in ("image", "mask", "joint")}
+    columns |= {f"{name}_heldout": far for name in ("image", "mask", "joint")}
     return pd.DataFrame({"id": range(n), "fold": fold, **columns, "duplicate": 3.0})
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,10 @@ class TestFormats:
                 rivals = table.frame.loc[table.frame["competes"], column.key].dropna()
                 best = rivals.min() if column.best == "low" else rivals.max()
                 assert table.frame.loc[bold[0], column.key] == best
+
+    def test_a_tie_of_all_has_no_best(self, table):
+        flat = replace(table, frame=table.frame.assign(score=0.0))
+        assert not any(row[2][1] for row in cells(flat))
 
     def test_markdown_has_one_cell_a_column(self, table):
         widths = {len(row) for row in rows_of(to_markdown(table))}
