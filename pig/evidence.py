@@ -11,17 +11,11 @@ import pandas as pd
 from pig import statistics
 from pig.copying import summary
 from pig.errors import InputError
+from pig.lesions import DESCRIPTORS
 from pig.methods import METHODS
 from pig.results import BUDGET, LABELS, Inference, budgets, check_overlaps, percent, sentences
 from pig.tables import Column, Table
 
-DESCRIPTORS = {
-    "area": "area",
-    "eccentricity": "eccentricity",
-    "solidity": "solidity",
-    "depth": "depth",
-    "height": "height",
-}
 SEARCHED = {"image": "Image", "mask": "Mask", "joint": "Both"}
 
 
@@ -36,7 +30,7 @@ TABLE_3 = (
     Column("contrast_shuffled", "shuffled", 0),
     Column("one_component", "In one piece, %", 1),
     Column("empty", "Empty, %", 1),
-    *(Column(f"w_{key}", name, 2, "low", group="Lesions") for key, name in DESCRIPTORS.items()),
+    *(Column(f"w_{key}", key, 2, "low", group="Lesions") for key in DESCRIPTORS),
 )
 
 

@@ -21,7 +21,7 @@ BELOW = {
     "segmentation": {"overlap", "pairs", "training"},
     "lesions": {"conditions"},
     "results": {"methods", "statistics", "tables"},
-    "evidence": {"copying", "methods", "results", "statistics", "tables"},
+    "evidence": {"copying", "lesions", "methods", "results", "statistics", "tables"},
     "findings": {"methods"},
     "figures": {"pairs"},
 }
