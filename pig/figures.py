@@ -415,7 +415,7 @@ def doses(frame: pd.DataFrame) -> Figure:
             axes.set_ylabel("Dice, %")
         marks = [
             Line2D([], [], color=INK, linewidth=2.2, label="mean of the folds"),
-            Line2D([], [], color=INK, linewidth=7, alpha=0.15, label="95 % interval, over patients"),
+            Line2D([], [], color=INK, linewidth=7, alpha=0.15, label="its interval, over patients"),
             Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)), label="real pairs alone"),
             Line2D([], [], color=PALE, linewidth=1, label="the others"),
         ]
@@ -460,7 +460,7 @@ def _bars(
 
 
 def _whiskers() -> Line2D:
-    return Line2D([], [], color=INK, linewidth=0.9, label="95 % interval")
+    return Line2D([], [], color=INK, linewidth=0.9, label="interval, of which the table tells")
 
 
 def _floor(axes: Axes, value: float) -> None:

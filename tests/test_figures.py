@@ -290,7 +290,7 @@ def test_doses_draws_a_panel_a_method_from_real_alone_through_its_doses():
     assert labels == [
         "mean of the folds",
         "varied masks",
-        "95 % interval, over patients",
+        "its interval, over patients",
         "real pairs alone",
         "the others",
     ]
