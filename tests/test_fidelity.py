@@ -193,6 +193,16 @@ def test_intervals_hold_the_estimate_and_depend_on_the_seed_alone(rng):
     assert ends.low < 0.123 < ends.high
 
 
+def test_the_interval_is_not_moved_by_repeated_slices(rng):
+    """In many dimensions every draw lies above the estimate, as FID of fewer slices would; the interval does not."""
+    a, b = rng.standard_normal((40, 300)), rng.standard_normal((40, 300))
+    fid, gram = frechet_distance(a, b), fidelity.Gram.of(a, b)
+    drawn = fidelity.weights(names(40), 30, rng)
+    assert min(fidelity.weighted_frechet(gram, *pair) for pair in zip(drawn, drawn[::-1], strict=True)) > fid
+    found = fidelity.frechet_interval(a, b, names(40), names(40), 60, 0)
+    assert found.low < fid < found.high
+
+
 def test_the_weighted_discrepancy_is_that_of_the_double_sum(rng):
     """Over pairs of different slices, each as often as it was drawn."""
     a = rng.standard_normal((6, 4))
