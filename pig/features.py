@@ -111,7 +111,7 @@ def pinned(path: Path, sha256: str | None, device: "torch.device") -> Extractor:
     """A user's own extractor: TorchScript that maps (B, 3, 299, 299) in 0..255 to (B, d).
 
     Raises:
-        InputError: no such file, its hash is not `sha256`, or it is no TorchScript.
+        InputError: no such file, its hash is not `sha256`, it is no TorchScript, or of other shapes.
     """
     if not path.is_file():
         raise InputError(f"fidelity.extractor: {path}: no such file")
@@ -125,7 +125,14 @@ def pinned(path: Path, sha256: str | None, device: "torch.device") -> Extractor:
         net = _scripted(content, device)
     except RuntimeError:
         raise InputError(f"fidelity.extractor: {path}: expected TorchScript") from None
-    return Extractor(path.name, found, _runner(net, device))
+    extractor = Extractor(path.name, found, _runner(net, device))
+    try:  # before any slice is read
+        extractor.run(np.zeros((2, 3, SIDE, SIDE), np.float32))
+    except (AttributeError, RuntimeError):
+        raise InputError(
+            f"fidelity.extractor: {path}: expected a network of (B, 3, {SIDE}, {SIDE}) -> (B, d)"
+        ) from None
+    return extractor
 
 
 def _scripted(content: bytes, device: "torch.device") -> Any:

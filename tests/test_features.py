@@ -384,6 +384,23 @@ class Corners(torch.nn.Module):
         return torch.stack([x[:, 0, 0, 0], x[:, 0, -1, -1], x.mean((1, 2, 3))], 1)
 
 
+class Whole(torch.nn.Module):
+    """No extractor: one number a batch."""
+
+    def forward(self, x):
+        return x.mean()
+
+
+def test_an_extractor_of_other_shapes_is_refused(tmp_path):
+    path = tmp_path / "whole.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.jit.script(Whole()).save(str(path))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    with pytest.raises(InputError, match=r"whole\.pt: expected a network of \(B, 3, 299, 299\)"):
+        features.pinned(path, sha256, torch.device("cpu"))
+
+
 def test_another_extractor_is_used_if_its_hash_is_right(tmp_path, archive, capsys):
     path = tmp_path / "corners.pt"
     with warnings.catch_warnings():
