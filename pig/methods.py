@@ -354,12 +354,14 @@ def generate(
     alphabar: "Tensor",
     sampling: SimpleNamespace | Any,
     masks: "Tensor | None" = None,
+    first: int = 0,
 ) -> Iterator[Frame]:
     """Sample one pair (or image) a seed with a method of METHODS; yields a Frame after each step.
 
-    shape is (H, W); masks, for the conditional methods, (len(seeds), 1, H, W) of -1 and 1. Networks are always called
-    with sampling.batch rows, the last batch being filled up with copies: the arithmetic of a row then does not
-    depend on how many others are wanted, and sample i is the same bit for bit alone, in a batch and in a shard.
+    shape is (H, W); masks, for the conditional methods, (len(seeds), 1, H, W) of -1 and 1; first is the number of the
+    first sample in the endless list of them. Libraries round a row otherwise at another place in the batch, or in a
+    batch of another size. So networks are always called with sampling.batch rows, and sample i always stands in row
+    i mod sampling.batch, copies filling the others: it is the same bit for bit alone, in a batch and in a shard.
     """
     import torch
 
@@ -369,11 +371,12 @@ def generate(
     if (masks is not None) != bool(kind.masks):
         raise ValueError(f"{method}: expected masks for a conditional method, and for no other")
     steps = getattr(sampling, kind.steps)
-    for first in range(0, len(seeds), sampling.batch):
-        rows = range(first, min(first + sampling.batch, len(seeds)))
-        filled = [*rows, *[rows[-1]] * (sampling.batch - len(rows))]
+    for start in range(-(first % sampling.batch), len(seeds), sampling.batch):
+        places = range(start, start + sampling.batch)
+        rows = range(max(start, 0), min(places.stop, len(seeds)))
+        filled = [min(max(row, rows[0]), rows[-1]) for row in places]
         given = None if masks is None else masks[torch.tensor(filled)]
         frames = kind.sample(nets, seeded([seeds[i] for i in filled]), shape, alphabar, sampling, given)
+        wanted = slice(places.index(rows[0]), places.index(rows[-1]) + 1)
         for i, (x0_hat, y0_hat) in enumerate(frames, 1):
-            x = None if x0_hat is None else x0_hat[: len(rows)]
-            yield Frame(first, x, y0_hat[: len(rows)], i == steps)
+            yield Frame(rows[0], None if x0_hat is None else x0_hat[wanted], y0_hat[wanted], i == steps)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -35,12 +36,12 @@ def masks(n):
     return x
 
 
-def samples(method, seeds, sampling=SAMPLING, given=None):
+def samples(method, seeds, sampling=SAMPLING, given=None, first=0):
     kind = methods.METHODS[method]
     if kind.masks and given is None:
         given = masks(16)[[seed - 10 for seed in seeds]]
     nets = {name: trained(name) for name in kind.nets}
-    frames = list(methods.generate(method, nets, seeds, (16, 16), ALPHABAR, sampling, given))
+    frames = list(methods.generate(method, nets, seeds, (16, 16), ALPHABAR, sampling, given, first))
     last = [frame for frame in frames if frame.last]
     assert len(frames) == len(last) * getattr(sampling, kind.steps)
     both = [f.y0_hat if f.x0_hat is None else torch.cat([f.x0_hat, f.y0_hat], 1) for f in last]
@@ -52,8 +53,10 @@ def test_sample_i_is_bit_identical_alone_in_a_batch_and_in_a_shard(method):
     seeds = [11, 12, 13, 14, 15, 16]
     whole = samples(method, seeds)
     assert len(whole) == 6
-    assert torch.equal(whole[4:5], samples(method, seeds[4:5]))
-    assert torch.equal(whole, torch.cat([samples(method, seeds[:1]), samples(method, seeds[1:])]))
+    for cuts in [[0, 1, 6], [0, 2, 3, 5, 6], [0, 4, 6]]:
+        shards = [samples(method, seeds[i:j], first=i) for i, j in pairwise(cuts)]
+        assert torch.equal(whole, torch.cat(shards))
+    assert torch.equal(whole[4:], samples(method, seeds[4:], first=400))
     assert not torch.equal(whole[0], whole[1])
 
 

@@ -63,8 +63,9 @@ def run(args: Namespace) -> None:
         if list(given.shape[1:]) != shape:
             raise InputError(f"{args.pairs}: masks of {given.shape[1:]} pixels; expected {shape}")
     x = None if given is None else _signs(given, device)
-    frames = methods.generate(args.method, nets, seeds, shape, alphabar_of(header, sampling), sampling, x)
-    batches = -(-args.number // sampling.batch)
+    alphabar = alphabar_of(header, sampling)
+    frames = methods.generate(args.method, nets, seeds, shape, alphabar, sampling, x, args.first)
+    batches = -(-(args.first % sampling.batch + args.number) // sampling.batch)
     steps = getattr(sampling, kind.steps)
     started = time.perf_counter()
     shown = track(frames, steps * batches, f"sample {args.method} fold {fold}")

@@ -116,8 +116,9 @@ def bounds(method, arm, fold):
     number = max(P.segmentation.doses) if method in PAIRED else 0
     if arm == "fold" and int(fold) == 0:
         number = max(number, P.fidelity.slices)
-    shards = min(P.sampling.shards, number)
-    return [number * shard // shards for shard in range(shards + 1)]
+    batches = -(-number // P.sampling.batch)  # a shard of whole batches computes nothing that it drops
+    shards = min(P.sampling.shards, batches)
+    return [min(batches * shard // shards * P.sampling.batch, number) for shard in range(shards + 1)]
 
 
 def shards(method, arm, fold, ending):
