@@ -56,14 +56,13 @@ def fidelity(table: pd.DataFrame) -> list[Finding]:
     others = [row for name, row in rows.items() if name != "real"]
     least = f"real slices of other patients score FID {_cell(floor, 'fid')} at n = {floor['n']:.0f}"
     found = []
-    if near := [row for row in others if _apart(row, floor, "fid") < 1]:
-        numbers = "; ".join(f"{row['method']} {_cell(row, 'fid')}" for row in near)
-        claim = f"Slices of {_names(near, 'method')} are as near to test patients as real slices are."
-        found.append(Finding("holds", claim, f"{_capital(least)}; {numbers}."))
-    if far := [row for row in others if _apart(row, floor, "fid") == 1]:
-        times = _span([row["fid"] / floor["fid"] for row in far])
-        claim = f"Slices of {_names(far, 'method')} are as near to test patients as real slices are."
-        found.append(Finding("fails", claim, f"{_capital(least)}, these {times} times as much."))
+    for where, verdict in VERDICTS.items():
+        if told := [row for row in others if -_apart(row, floor, "fid") == where]:
+            times = _span([row["fid"] / floor["fid"] for row in told])
+            claim = f"Slices of {_names(told, 'method')} are as near to test patients as real slices are."
+            found.append(
+                Finding(verdict, claim, f"{_capital(least)}, these {times} times as much{_meet(where)}.")
+            )
     if "pig" in rows:
         found += [_closer(rows["pig"], rows[name]) for name in ("ddpm", "ddim", "joint") if name in rows]
     return found
@@ -84,13 +83,13 @@ def pairing(table: pd.DataFrame) -> list[Finding]:
     real = rows.pop("real")
     found = []
     for row in rows.values():
-        together = row["trts_low"] > row["trts_shuffled"]
+        where = sign(row["trts_low"] - row["trts_shuffled"], row["trts_high"] - row["trts_shuffled"])
         numbers = (
             f"A segmenter trained on real pairs meets its masks with Dice {_cell(row, 'trts')}, masks shuffled "
             f"{row['trts_shuffled']:.1f}; on real test slices it reaches {_cell(real, 'trts')}."
         )
         claim = f"Mask and image of {row['label']} belong together."
-        found.append(Finding("holds" if together else "fails", claim, numbers))
+        found.append(Finding(VERDICTS[where], claim, numbers))
     for row in rows.values():
         where = _apart(row, real, "tstr")
         numbers = (
@@ -128,12 +127,18 @@ def copying(table: pd.DataFrame, level: float) -> list[Finding]:
             claim = f"{row['label']} does not repeat training {words[what]}."
             found.append(Finding("fails", claim, numbers))
     if clean := [row for name, row in rows.items() if name not in flagged]:
-        shares = [row[f"{what}_share"] for name, row, what in asked if name not in flagged]
+        mine = [(row[f"{what}_share"], int(row["n"])) for name, row, what in asked if name not in flagged]
+        most = [
+            binomtest(round(share / 100 * n), n, alternative="less").proportion_ci(level).high
+            for share, n in mine
+        ]
         numbers = (
-            f"{_span(shares)} % of their slices, own masks and pairs are nearer to training ones, relative to held-out "
-            "ones, than 99 % of real held-out ones are, where 1 % is chance."
+            f"{_span([share for share, _ in mine])} % of their slices, own masks and pairs are nearer to training "
+            "ones, relative to held-out ones, than 99 % of real held-out ones are, where 1 % is chance; so few pairs "
+            f"leave room for up to {100 * max(most):.1f} %."
         )
-        found.append(Finding("holds", f"{_names(clean, 'label')} do not repeat training pairs.", numbers))
+        claim = f"No more copies than by chance are among the pairs of {_names(clean, 'label')}."
+        found.append(Finding("holds", claim, numbers))
     return found
 
 
