@@ -26,7 +26,8 @@ HEADS = {
 FIGURES = {  # captions, in the order of the page
     "pairs": "Real pairs, and the first that each method generated",
     "progression": "Mask and slice as they appear, step by step (the paper's Figure 3)",
-    "copies": "The ten generated pairs that come closest to a training pair, each above that neighbour",
+    "copies": "The ten generated pairs that come closest to a training pair, each above that neighbour; the number is "
+    "their distance by image and mask together, in units of what real held-out pairs show",
     "doses": "Dice by the number of generated pairs",
     "table1": "Table 1",
     "table2": "Table 2",
@@ -89,8 +90,8 @@ def run(args: Namespace) -> None:
     lines += ["", "## What holds and what does not", ""]
     lines += [
         f"Intervals are of {100 * level:g} %. A difference counts as shown only where its interval, or the two "
-        "intervals, leave no room for none, and for Dice where the adjusted test agrees. What each number is, and its "
-        "pitfalls: docs/metrics.md.",
+        "intervals, leave no room for none, and for Dice where the test agrees, its p adjusted by Holm. What each "
+        "number is, and its pitfalls: docs/metrics.md.",
         "",
     ]
     for verdict, head in HEADS.items():
