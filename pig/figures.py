@@ -7,7 +7,7 @@ that scale; masks, (N, H, W) bool, are outlined along the edges of their pixels.
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import matplotlib
 import numpy as np
@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -241,6 +242,54 @@ def data(source: Pairs, columns: int) -> Figure:
         for row, ids in heads.items():
             for axes, name in zip(grid[row], ids, strict=True):
                 axes.set_title(name, fontsize=7.5, color=GREY, loc="center", pad=3)
+        return figure
+
+
+class Steps(NamedTuple):
+    """A slice on its way into an archive; sizes differ from one to the next.
+
+    stored: the file's values (H, W); lesion: (H, W) bool; box: rows and columns that are kept, in pixels of stored;
+    cropped: grey 0..255, what the box holds; image and mask: what the archive holds.
+    """
+
+    stored: NDArray[Any]
+    lesion: Bools
+    box: tuple[slice, slice]
+    cropped: Bytes
+    image: Bytes
+    mask: Bools
+
+
+def before_after(slices: Sequence[Steps]) -> Figure:
+    """How slices came into an archive, a column each: as stored between its extremes, windowed and cropped, resized."""
+    labels = ("as stored, with\nlesion and crop", "windowed,\ncropped", "resized", "with lesion")
+    left, top = 1.15, EDGE
+    cell = min((WIDTH - EDGE - left) / len(slices) - GAP, 1.6)
+    total = top + len(labels) * (cell + GAP)
+    with _styled():
+        figure = Figure(figsize=(WIDTH, total), facecolor="white")
+        for row, label in enumerate(labels):
+            y = total - top - (row + 1) * (cell + GAP) + GAP
+            figure.text((left - 0.12) / WIDTH, (y + cell / 2) / total, label, ha="right", va="center")
+            for column, each in enumerate(slices):
+                box = ((left + column * (cell + GAP)) / WIDTH, y / total, cell / WIDTH, cell / total)
+                axes = figure.add_axes(box)
+                image, mask = ((each.cropped, None), (each.image, None), (each.image, each.mask))[
+                    max(row, 1) - 1
+                ]
+                if row:
+                    _show(axes, image, mask)
+                    continue
+                low, high = each.stored.min(), each.stored.max()
+                _show(axes, 255 * (each.stored - low) / max(high - low, 1e-9), each.lesion)
+                rows, columns = each.box
+                corner, sides = (
+                    (columns.start - 0.5, rows.start - 0.5),
+                    (columns.stop - columns.start, rows.stop - rows.start),
+                )
+                axes.add_patch(
+                    Rectangle(corner, *sides, fill=False, edgecolor=RIVAL, linewidth=0.8, clip_on=False)
+                )
         return figure
 
 

@@ -94,7 +94,7 @@ def read_all(
         read.append((each.row, resize(image[box], size), resize_mask(mask[box], size)))
     if not read:
         first = f"; the first of {len(rejected)} files: {': '.join(rejected[0])}" if rejected else ""
-        raise InputError(f"expected images with masks ({', '.join(SUFFIXES)}), found none of use{first}")
+        raise InputError(f"expected images with masks, found none of use{first}")
     rows, grey, masked = zip(*read, strict=True)
     return Pairs(np.stack(grey), np.stack(masked), pd.DataFrame(rows)), rejected
 
