@@ -293,6 +293,35 @@ def before_after(slices: Sequence[Steps]) -> Figure:
         return figure
 
 
+def survey(of_patients: NDArray[np.int64], lesions: pd.DataFrame) -> Figure:
+    """Three histograms: pairs of a patient, and areas and contrasts of lesions.
+
+    Args:
+        of_patients: (P,) pairs of each patient.
+        lesions: the columns area, percent of the image, and contrast, a row a lesion.
+    """
+    _need(lesions, ("area", "contrast"), "lesions")
+    panels = [
+        (of_patients, "pairs of a patient", "patients"),
+        (lesions["area"].to_numpy(), "lesion, % of the image", "pairs"),
+        (lesions["contrast"].dropna().to_numpy(), "contrast of the lesion", "pairs"),
+    ]
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 2.3), layout="constrained", facecolor="white")
+        for axes, (values, label, what) in zip(figure.subplots(1, 3), panels, strict=True):
+            low, high = (values.min(), values.max()) if len(values) else (0, 1)
+            whole = np.issubdtype(values.dtype, np.integer) and high <= 30
+            edges = np.arange(high + 2) - 0.5 if whole else np.linspace(low - 1e-3, high + 1e-3, 31)
+            axes.hist(values, edges, color=OURS, linewidth=0)
+            axes.set_xlabel(label)
+            axes.set_ylabel(what)
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+            if whole:
+                axes.set_xlim(0.4, high + 0.6)
+                axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+        return figure
+
+
 def _every(n: int, wanted: int) -> NDArray[np.int64]:
     """At most `wanted` of 0..n-1, evenly spaced."""
     return np.unique(np.linspace(0, n - 1, min(n, wanted)).round().astype(np.int64))

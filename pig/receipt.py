@@ -58,6 +58,6 @@ def receipt(pairs: Pairs, reasons: Mapping[str, int], settings: Mapping[str, Any
         "without_lesion": empty,
     }
     for column in ("view", "side", "mask_rule", "part"):
-        if column in table:
+        if column in table and table[column].any():
             kept[column] = table[column].value_counts().sort_index().to_dict()
     return {**settings, "kept": kept, "left_out": dict(reasons)}

@@ -1,4 +1,4 @@
-"""What every test and every process that it starts finds: one thread, before any library counts the cores, and a salt."""
+"""One thread for every test and every process that a test starts, before any library counts the cores; and a salt."""
 
 import os
 

@@ -19,6 +19,7 @@ BELOW = {
     "phantom": {"anatomy", "texture", "pairs"},
     "sources": {"pairs"},
     "pseudonyms": {"pairs"},
+    "survey": {"pairing", "pairs"},
     "preprocess": {"pairs", "sources"},
     "receipt": {"pairs", "sources"},
     "dicom": {"sources"},
@@ -73,7 +74,9 @@ def test_a_module_imports_only_what_lies_below_it(module):
 def test_the_layers_have_no_cycle():
     order = {
         module: i
-        for i, module in enumerate(["errors", "files", "listing", "nets", "pairs", "shapes", *BELOW])
+        for i, module in enumerate(
+            ["errors", "files", "listing", "nets", "pairing", "pairs", "shapes", *BELOW]
+        )
     }
     for module, below in BELOW.items():
         assert all(order.get(name, -1) < order[module] for name in below), module
