@@ -26,6 +26,7 @@ PATHS, BOXES = "BCS-DBT-file-paths-*.csv", "BCS-DBT-boxes-*.csv"
 KEY = ["PatientID", "StudyUID", "View"]
 PLACES = ["descriptive_path", "classic_path"]
 NUMBERS = ["Slice", "X", "Y", "Width", "Height", "VolumeSlices"]
+WHOLE = r"-?\d{1,9}(\.0*)?"
 VIEW = re.compile(r"([lr])(cc|mlo)\d*")
 
 
@@ -96,12 +97,9 @@ def _view(path: Path, key: tuple[str, ...], lesions: pd.DataFrame, rule: str, sl
     told = VIEW.fullmatch(view)
     if told is None:
         raise UnusableError(path, f"expected a view such as lcc or rmlo2, found {view}")
-    try:
-        numbers = lesions[NUMBERS].astype(float).astype(int).to_numpy()
-    except (ValueError, OverflowError):
-        raise UnusableError(
-            path, f"expected whole numbers {', '.join(NUMBERS)} in the table of boxes"
-        ) from None
+    if not lesions[NUMBERS].apply(lambda column: column.str.fullmatch(WHOLE)).all(axis=None):
+        raise UnusableError(path, f"expected whole numbers {', '.join(NUMBERS)} in the table of boxes")
+    numbers = lesions[NUMBERS].astype(float).astype(int).to_numpy()
     frames = int(numbers[0, -1])
     boxes: dict[int, list[int]] = {}  # frame -> rows of its lesions
     for i, (centre, *_) in enumerate(numbers):

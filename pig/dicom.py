@@ -77,14 +77,14 @@ def read_frame(path: Path, number: int = 0, frames: int | None = None) -> Frame:
         tags, raw = _decode(path, number, frames)
         values = apply_modality_lut(raw, _part(tags, "PixelValueTransformationSequence", number, RESCALE))
         levels = _part(tags, "FrameVOILUTSequence", number, WINDOW)
-    padding = _padding(raw, tags)
-    grey = _levels(values, levels, ~padding, path)
-    if tags.PhotometricInterpretation == "MONOCHROME1":
-        grey, values = 255 - grey, values.max() - values
-    grey[padding] = 0
-    if np.ptp(grey) == 0:
-        raise UnusableError(path, "a blank image, one grey level")
-    return Frame(values, grey)
+        padding = _padding(raw, tags)
+        grey = _levels(values, levels, ~padding, path)
+        if tags.PhotometricInterpretation == "MONOCHROME1":
+            grey, values = 255 - grey, values.max() - values
+        grey[padding] = 0
+        if np.ptp(grey) == 0:
+            raise UnusableError(path, "a blank image, one grey level")
+        return Frame(values, grey)
 
 
 def read_mask(path: Path) -> Pixels:

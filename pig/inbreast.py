@@ -72,7 +72,7 @@ def _slice(path: Path, outlines: Mapping[str, Path], grades: Mapping[str, str]) 
         return None
     row = {
         "id": number,
-        "patient": patient,
+        "patient": patient.lower(),
         "file": path.name,
         "view": "CC" if view.upper() == "CC" else "MLO",
         "slice": "",

@@ -15,6 +15,7 @@ from scipy import ndimage
 Grey: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
 SMOOTH = 0.04  # standard deviation of the blur before a box is thresholded, in sides of the box
+FAR = 2**15  # pixels; no image is so large
 
 
 class Box(NamedTuple):
@@ -69,5 +70,6 @@ def _placed(part: Mask, image: Grey, box: Box) -> Mask:
 def polygon(points: NDArray[np.float64], shape: tuple[int, ...]) -> Mask:
     """Pixels of (H, W) inside the polygon through `points`, (N, 2), or crossed by its edge."""
     mask = np.zeros(shape, np.uint8)
-    cv2.fillPoly(mask, [np.rint(points).astype(np.int32)], 1)
+    near = np.clip(points, -FAR, FAR)  # so that any number fits
+    cv2.fillPoly(mask, [np.rint(near).astype(np.int32)], 1)
     return mask > 0

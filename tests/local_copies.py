@@ -174,7 +174,7 @@ def cbis_dicom(root: Path, lesions: list[dict], compress: UID | None = None, **t
             write_dicom(place / "1-2.dcm", second, **ids, **tags)
 
 
-def cbis_jpeg(root: Path, lesions: list[dict]) -> None:
+def cbis_jpeg(root: Path, lesions: list[dict], quality: int = 90) -> None:
     """The popular layout: csv/ and jpeg/<SeriesInstanceUID>/ with files of any numbers."""
     cbis_table(root / "csv" / "mass_case_description_train_set.csv", lesions)
     for i, each in enumerate(lesions):
@@ -187,7 +187,7 @@ def cbis_jpeg(root: Path, lesions: list[dict]) -> None:
                 continue
             path = root / "jpeg" / uid / f"{number}-{100 + i}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(path, quality=90)
+            Image.fromarray(pixels).save(path, quality=quality)
 
 
 # --- INbreast ---

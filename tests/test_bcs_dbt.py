@@ -99,6 +99,10 @@ def test_what_is_missing_is_told_and_the_rest_read(tmp_path):
     [
         ("boxes", {"Slice": 5}, r"expected a slice of 0\.\.4 in the table of boxes, found 5"),
         ("boxes", {"Slice": "Jane"}, "expected whole numbers"),
+        ("boxes", {"Slice": ""}, "expected whole numbers"),
+        ("boxes", {"X": "6.5"}, "expected whole numbers"),
+        ("boxes", {"X": "1e30"}, "expected whole numbers"),
+        ("boxes", {"X": "inf"}, "expected whole numbers"),
         ("boxes", {"Width": 0}, "expected a box within 44x60 pixels"),
         ("boxes", {"X": 40}, "expected a box within 44x60 pixels"),
         ("boxes", {"VolumeSlices": 6}, "expected 6 frames, found 5"),

@@ -40,8 +40,9 @@ def test_the_dicom_tree_is_joined_by_headers_and_sizes(tmp_path, codec):
         np.testing.assert_array_equal(opened.mask, mask)
 
 
-def test_the_jpeg_layout_is_joined_by_folders(tmp_path):
-    cbis_jpeg(tmp_path, cbis_lesions())
+@pytest.mark.parametrize("quality", [75, 90])
+def test_the_jpeg_layout_is_joined_by_folders(tmp_path, quality):
+    cbis_jpeg(tmp_path, cbis_lesions(), quality)
     found = find(tmp_path)
     assert not found.rejected
     slices = sorted(found.slices, key=lambda each: (each.row["patient"], each.row["side"]))

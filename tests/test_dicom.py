@@ -117,6 +117,10 @@ def test_what_cannot_be_read_is_told_without_a_tag(tmp_path, ramp):
     (tmp_path / "text.dcm").write_text("no image")
     (tmp_path / "empty.dcm").write_bytes(b"")
     write_dicom(tmp_path / "blank.dcm", np.full((4, 4), 7, np.uint16))
+    for name, codec in [("rle", RLELossless), ("j2k", JPEG2000Lossless)]:
+        write_dicom(tmp_path / f"{name}.dcm", ramp, codec)
+        (tmp_path / f"{name}.dcm").write_bytes((tmp_path / f"{name}.dcm").read_bytes()[:-200])
+    write_dicom(tmp_path / "window.dcm", ramp, WindowCenter=9, WindowWidth=9, VOILUTFunction="CURVE")
     rgb = {"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}
     write_dicom(tmp_path / "rgb.dcm", np.zeros((3, 4, 4), np.uint8), NumberOfFrames=1, **rgb)
     write_dicom(tmp_path / "huge.dcm", ramp, Rows=65535, Columns=65535)
@@ -128,6 +132,9 @@ def test_what_cannot_be_read_is_told_without_a_tag(tmp_path, ramp):
     odd.save_as(tmp_path / "odd.dcm")
     for name, number, frames, reason in [
         ("cut", 0, None, "not a whole DICOM image"),
+        ("rle", 0, None, "not a whole DICOM image"),
+        ("j2k", 0, None, "not a whole DICOM image"),
+        ("window", 0, None, "not a whole DICOM image"),
         ("head", 0, None, "not a "),
         ("text", 0, None, "not a DICOM file"),
         ("empty", 0, None, "not a "),

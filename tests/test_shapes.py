@@ -85,4 +85,6 @@ def distance(point, a, b) -> float:
 def test_a_polygon_that_leaves_the_image_is_cut():
     mask = polygon(np.array([[-50.0, 10], [20, 10], [20, 20], [-50, 20]]), (80, 100))
     assert mask.sum() == 21 * 11
+    far = polygon(np.array([[-np.inf, 10], [1e300, 10], [1e300, 20], [-np.inf, 20]]), (80, 100))
+    assert far.sum() == 100 * 11
     assert not polygon(np.array([[200.0, 10], [220, 10], [220, 20]]), (80, 100)).any()

@@ -204,13 +204,13 @@ def _preview(found: "Found", pairs: "Pairs", crop: "Crop | None") -> bytes:
     from pig import figures
     from pig.preprocess import small
 
+    assert pairs.masks is not None  # imported pairs have masks
     slices = {each.row["id"]: each for each in found.slices}
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), SHOWN)).round().astype(int))
     steps = []
     for i in chosen:
         opened = slices[pairs.table["id"][i]].read()
-        mask = np.zeros_like(opened.mask) if pairs.masks is None else pairs.masks[i]
-        steps.append(figures.Steps(*small(opened, crop), pairs.images[i], mask))
+        steps.append(figures.Steps(*small(opened, crop), pairs.images[i], pairs.masks[i]))
     return figures.to_png(figures.before_after(steps), 160)
 
 
