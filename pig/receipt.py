@@ -21,7 +21,7 @@ REASONS = {  # the beginning of what is said of a file -> what is said of all su
     "expected one mask of the image's size": "no single mask of the image's size",
     "expected one image file": "no single file of the image",
     "expected a mask of two values": "mask of more or fewer than two values",
-    "expected a lesion": "empty mask",
+    "expected a lesion, found an empty mask": "empty mask",
     "expected one slice a file": "file of several images",
     "expected a box within": "box outside of the image",
     "expected a mass": "outline that is none",
