@@ -17,7 +17,7 @@ import pandas as pd
 
 from pig.dicom import read_frame
 from pig.errors import InputError
-from pig.listing import files_below, fit_name, read_tables
+from pig.listing import files_below, fit_name, known, read_tables
 from pig.preprocess import side
 from pig.shapes import BOX_RULES, Box
 from pig.sources import Found, Opened, Rejected, Slice, UnusableError
@@ -26,6 +26,7 @@ PATHS, BOXES = "BCS-DBT-file-paths-*.csv", "BCS-DBT-boxes-*.csv"
 KEY = ["PatientID", "StudyUID", "View"]
 PLACES = ["descriptive_path", "classic_path"]
 NUMBERS = ["Slice", "X", "Y", "Width", "Height", "VolumeSlices"]
+CLASSES = ("benign", "cancer")
 WHOLE = r"-?\d{1,9}(\.0*)?"
 VIEW = re.compile(r"([lr])(cc|mlo)\d*")
 
@@ -95,8 +96,8 @@ def _file(root: Path, key: tuple[str, ...], row: "pd.Series[str] | None") -> Pat
 def _view(path: Path, key: tuple[str, ...], lesions: pd.DataFrame, rule: str, slices: int) -> list[Slice]:
     patient, study, view = key
     told = VIEW.fullmatch(view)
-    if told is None:
-        raise UnusableError(path, f"expected a view such as lcc or rmlo2, found {view}")
+    if told is None or not patient:
+        raise UnusableError(path, f"expected a patient, and a view such as lcc or rmlo2; found {view}")
     if not lesions[NUMBERS].apply(lambda column: column.str.fullmatch(WHOLE)).all(axis=None):
         raise UnusableError(path, f"expected whole numbers {', '.join(NUMBERS)} in the table of boxes")
     numbers = lesions[NUMBERS].astype(float).astype(int).to_numpy()
@@ -124,7 +125,7 @@ def _view(path: Path, key: tuple[str, ...], lesions: pd.DataFrame, rule: str, sl
             "side": laterality.upper(),
             "mask_rule": rule,
             "lesions": str(len(chosen)),
-            "finding": "+".join(sorted(set(lesions["Class"].iloc[chosen].str.lower()))),
+            "finding": known(lesions["Class"].iloc[chosen], CLASSES),
             "part": lesions["part"].iloc[0],
         }
         placed = [Box(*map(int, numbers[i, 1:5])) for i in chosen]

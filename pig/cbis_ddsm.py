@@ -17,12 +17,13 @@ from PIL import Image
 
 from pig.dicom import read_frame, read_header, read_mask
 from pig.errors import InputError
-from pig.listing import files_below, fit_name, read_tables
+from pig.listing import files_below, fit_name, known, read_tables
 from pig.sources import Case, Found, Opened, Rejected, Slice, UnusableError, lesion, read_case
 
 TABLES = "mass_case_description_*_set.csv"
 IMAGE, CROP, MASK = "image file path", "cropped image file path", "ROI mask file path"
 PATIENT, SIDE, VIEW, PATHOLOGY = "patient_id", "left or right breast", "image view", "pathology"
+PATHOLOGIES = ("malignant", "benign", "benign_without_callback")
 SIDES = {"LEFT": "L", "RIGHT": "R"}
 JPEGS = (".jpg", ".jpeg")
 
@@ -97,6 +98,8 @@ def _slice(key: str, lesions: pd.DataFrame, series: Series) -> Slice:
         raise UnusableError(Path(key), f"expected one image file of that series, found {len(image)}")
     masks = [_mask(row, image[0], series) for _, row in lesions.iterrows()]
     first = lesions.iloc[0]
+    if not first[PATIENT] or len(lesions[[PATIENT, SIDE, VIEW]].drop_duplicates()) > 1:
+        raise UnusableError(image[0].path, "expected one patient, side and view in all rows of the table")
     side, view = SIDES.get(first[SIDE].upper()), first[VIEW].upper()
     if side is None or view not in ("CC", "MLO"):
         raise UnusableError(image[0].path, "expected a side LEFT or RIGHT and a view CC or MLO in the table")
@@ -111,7 +114,7 @@ def _slice(key: str, lesions: pd.DataFrame, series: Series) -> Slice:
         "side": side,
         "mask_rule": "mask",
         "lesions": str(len(masks)),
-        "finding": "+".join(sorted(set(lesions[PATHOLOGY].str.lower()))),
+        "finding": known(lesions[PATHOLOGY], PATHOLOGIES),
         "part": "+".join(sorted(set(lesions["part"]))),
     }
     return Slice(row, partial(_read, image[0].path, tuple(masks)))

@@ -24,6 +24,7 @@ from pig.sources import Found, Opened, Rejected, Slice, UnusableError
 
 NAME = re.compile(r"(\d+)_([0-9a-z]+)_MG_([LR])_(CC|MLO?)_ANON\.dcm", re.IGNORECASE)
 POINT = re.compile(r"\(\s*([-+.\deE]+)\s*,\s*([-+.\deE]+)\s*\)")
+BI_RADS = re.compile(r"[0-6][abc]?")
 TABLE, FILE, GRADE = "INbreast.csv", "File Name", "Bi-Rads"
 
 
@@ -81,7 +82,7 @@ def _slice(path: Path, outlines: Mapping[str, Path], grades: Mapping[str, str]) 
         "side": side.upper(),
         "mask_rule": "polygon",
         "lesions": str(len(masses)),
-        "finding": f"BI-RADS {grades[number]}" if grades.get(number) else "",
+        "finding": f"BI-RADS {grade}" if BI_RADS.fullmatch(grade := grades.get(number, "")) else "",
         "part": "",
     }
     return Slice(row, partial(_read, path, masses))

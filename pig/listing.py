@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +45,11 @@ def files_below(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def known(texts: Iterable[str], words: Iterable[str]) -> str:
+    """Those of the texts, in lower case, that are among `words`, joined by "+": what else a table says stays there."""
+    return "+".join(sorted({text.lower() for text in texts} & set(words)))
 
 
 def fit_name(text: str) -> str:

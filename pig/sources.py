@@ -83,7 +83,9 @@ def read_all(
         InputError: nothing can be used.
     """
     rejected = list(found.rejected)
-    read = []
+    rows: list[Mapping[str, str]] = []
+    images = np.empty((len(found.slices), *size), np.uint8)
+    masks = np.empty(images.shape, np.bool_)
     for each in watch(found.slices):
         try:
             _, image, mask = each.read()
@@ -91,12 +93,12 @@ def read_all(
             rejected.append((str(error.path), error.reason))
             continue
         box = crop(image, mask) if crop else ...
-        read.append((each.row, resize(image[box], size), resize_mask(mask[box], size)))
-    if not read:
+        images[len(rows)], masks[len(rows)] = resize(image[box], size), resize_mask(mask[box], size)
+        rows.append(each.row)
+    if not rows:
         first = f"; the first of {len(rejected)} files: {': '.join(rejected[0])}" if rejected else ""
         raise InputError(f"expected images with masks, found none of use{first}")
-    rows, grey, masked = zip(*read, strict=True)
-    return Pairs(np.stack(grey), np.stack(masked), pd.DataFrame(rows)), rejected
+    return Pairs(images[: len(rows)], masks[: len(rows)], pd.DataFrame(rows)), rejected
 
 
 def read_folder(

@@ -110,7 +110,9 @@ def test_a_folder_without_tables_and_a_table_of_something_else_are_named(tmp_pat
         find(tmp_path)
 
 
-@pytest.mark.parametrize("change", [("image file path", "../../etc/passwd"), ("image view", "Jane Doe")])
+@pytest.mark.parametrize(
+    "change", [("image file path", "../../etc/passwd"), ("image view", "Jane Doe"), ("patient_id", "")]
+)
 def test_a_row_that_makes_no_sense_is_left_out(tmp_path, change):
     cbis_dicom(tmp_path, cbis_lesions()[2:])
     path = tmp_path / "mass_case_description_train_set.csv"

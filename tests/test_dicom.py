@@ -1,10 +1,13 @@
 """DICOM pixels: what is read is what was stored, through the file's window or the image's own."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from local_copies import breast, window_of, write_dicom
 from pydicom import Dataset
 from pydicom.pixels import apply_windowing
@@ -12,6 +15,8 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from pig.dicom import read_frame, read_header
 from pig.sources import UnusableError, window
+
+CODECS = {"none": None, "rle": RLELossless, "j2k": JPEG2000Lossless}
 
 
 @pytest.fixture
@@ -149,6 +154,30 @@ def test_what_cannot_be_read_is_told_without_a_tag(tmp_path, ramp):
             read_frame(tmp_path / f"{name}.dcm", number, frames)
         assert error.value.path == tmp_path / f"{name}.dcm"
         assert "nobody" not in str(error.value)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A folder with a file of each coding."""
+    folder = tmp_path_factory.mktemp("whole")
+    volume = np.arange(2 * 40 * 40, dtype=np.uint16).reshape(2, 40, 40)
+    window = {"WindowCenter": 100, "WindowWidth": 200, "RescaleSlope": 2, "RescaleIntercept": 1}
+    for codec in CODECS:
+        write_dicom(folder / codec, volume, CODECS[codec], **window)
+    return folder
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=50)
+@given(st.sampled_from(list(CODECS)), st.data())
+def test_a_damaged_file_is_read_or_told(whole, codec, data):
+    content = bytearray((whole / codec).read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(132, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = whole / "damaged"
+    path.write_bytes(content[: data.draw(st.integers(200, len(content)))])
+    for read in (read_header, read_frame):
+        with suppress(UnusableError):
+            read(path)
 
 
 def test_real_film_mammograms_are_read():

@@ -42,7 +42,7 @@ DIR holds mass_case_description_*_set.csv, and the tree of DICOM files or the fo
 DIR holds INbreast.csv, AllDICOMs and AllXML.""",
 }
 SALT, SHORTEST = "PIG_SALT", 16  # characters
-SHOWN = 6  # slices of a preview
+SHOWN, DPI = 6, 160  # slices of a preview, and its dots per inch
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -211,7 +211,7 @@ def _preview(found: "Found", pairs: "Pairs", crop: "Crop | None") -> bytes:
     for i in chosen:
         opened = slices[pairs.table["id"][i]].read()
         steps.append(figures.Steps(*small(opened, crop), pairs.images[i], pairs.masks[i]))
-    return figures.to_png(figures.before_after(steps), 160)
+    return figures.to_png(figures.before_after(steps), DPI)
 
 
 def _json(told: dict[str, Any]) -> str:
