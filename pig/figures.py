@@ -263,34 +263,32 @@ class Steps(NamedTuple):
 def before_after(slices: Sequence[Steps]) -> Figure:
     """How slices came into an archive, a column each: as stored between its extremes, windowed and cropped, resized."""
     labels = ("as stored, with\nlesion and crop", "windowed,\ncropped", "resized", "with lesion")
-    left, top = 1.15, EDGE
+    left = 1.15
     cell = min((WIDTH - EDGE - left) / len(slices) - GAP, 1.6)
-    total = top + len(labels) * (cell + GAP)
+    total = EDGE + len(labels) * (cell + GAP)
+    bottoms = [total - EDGE - cell - row * (cell + GAP) for row in range(len(labels))]
     with _styled():
         figure = Figure(figsize=(WIDTH, total), facecolor="white")
-        for row, label in enumerate(labels):
-            y = total - top - (row + 1) * (cell + GAP) + GAP
+        for label, y in zip(labels, bottoms, strict=True):
             figure.text((left - 0.12) / WIDTH, (y + cell / 2) / total, label, ha="right", va="center")
-            for column, each in enumerate(slices):
-                box = ((left + column * (cell + GAP)) / WIDTH, y / total, cell / WIDTH, cell / total)
-                axes = figure.add_axes(box)
-                image, mask = ((each.cropped, None), (each.image, None), (each.image, each.mask))[
-                    max(row, 1) - 1
-                ]
-                if row:
-                    _show(axes, image, mask)
-                    continue
-                low, high = each.stored.min(), each.stored.max()
-                _show(axes, 255 * (each.stored - low) / max(high - low, 1e-9), each.lesion)
-                rows, columns = each.box
-                corner, sides = (
-                    (columns.start - 0.5, rows.start - 0.5),
-                    (columns.stop - columns.start, rows.stop - rows.start),
-                )
-                axes.add_patch(
-                    Rectangle(corner, *sides, fill=False, edgecolor=RIVAL, linewidth=0.8, clip_on=False)
-                )
+        for column, each in enumerate(slices):
+            low, high = each.stored.min(), each.stored.max()
+            stored = 255 * (each.stored - low) / max(high - low, 1e-9)
+            parts = ((stored, each.lesion), (each.cropped, None), (each.image, None), (each.image, each.mask))
+            x = (left + column * (cell + GAP)) / WIDTH
+            drawn = [
+                _show(figure.add_axes((x, y / total, cell / WIDTH, cell / total)), image, mask)
+                for y, (image, mask) in zip(bottoms, parts, strict=True)
+            ]
+            drawn[0].add_patch(_frame(*each.box))
         return figure
+
+
+def _frame(rows: slice, columns: slice) -> Rectangle:
+    """A thin line around rows and columns of an image."""
+    corner = (columns.start - 0.5, rows.start - 0.5)
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    return Rectangle(corner, width, height, fill=False, edgecolor=RIVAL, linewidth=0.8, clip_on=False)
 
 
 def survey(of_patients: NDArray[np.int64], lesions: pd.DataFrame) -> Figure:

@@ -17,10 +17,10 @@ THIN = 0.03  # of the shorter side: what is nowhere as thick and as tall is no b
 
 
 def breast_box(image: Grey, mask: Mask) -> Box:
-    """Rows and columns of the largest connected bright region, and of the lesion, of (H, W); air is dark.
+    """Rows and columns of the largest connected bright region and of the lesion; (H, W), air is dark.
 
-    Squares of THIN sides have to fit into the region, so a burnt-in label is left out, and the white edge of a film is
-    even where it touches the breast. What is bright and at most such a side away from it is kept: tips and skin lines.
+    Only where squares of THIN sides fit in is a region one: a burnt-in label is left out, and so is the white edge of a
+    film, even if it touches the breast. What is bright and no further than such a side from the breast stays, as skin.
     """
     bright = (image > AIR * np.percentile(image, 99)).astype(np.uint8)
     side = 2 * max(1, round(THIN * min(image.shape) / 2)) + 1
@@ -30,9 +30,9 @@ def breast_box(image: Grey, mask: Mask) -> Box:
         largest = (labels == np.bincount(labels.ravel())[1:].argmax() + 1).astype(np.uint8)
         bright &= _grow(largest, 2 * side + 1)
     kept = bright.astype(np.bool_) | mask
-    rows, columns = (np.flatnonzero(kept.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):
+    if not kept.any():
         return slice(None), slice(None)
+    rows, columns = (np.flatnonzero(kept.any(axis=axis)) for axis in (1, 0))
     return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
 
 
@@ -57,23 +57,17 @@ def mirror(pairs: Pairs, to: str) -> Pairs:
 
 
 def small(opened: Opened, crop: Crop | None, longest: int = 400) -> tuple[Pixels, Mask, Box, Grey]:
-    """For a picture: the stored values, the lesion, the box that is kept in its pixels, and that part of the greys.
-
-    The values are shrunk to `longest` pixels, and so is the part.
-    """
-    height, width = opened.grey.shape
-    size = _fit((height, width), longest)
-    box = crop(opened.grey, opened.mask) if crop else (slice(0, height), slice(0, width))
+    """For a picture: stored values and lesion, shrunk to `longest` pixels; the crop's box in them; the crop's greys."""
+    shape = opened.grey.shape
+    size = _fit(shape, longest)
+    box = crop(opened.grey, opened.mask) if crop else (slice(None), slice(None))
+    ends = zip(box, size, shape, strict=True)
+    rows, columns = ([end * new / old for end in part.indices(old)[:2]] for part, new, old in ends)
     part = opened.grey[box]
-    scaled = [
-        slice((side.start or 0) * new / old, (old if side.stop is None else side.stop) * new / old)
-        for side, new, old in zip(box, size, (height, width), strict=True)
-    ]
-    stored = resize(opened.stored.astype(np.float32), size)
     return (
-        stored,
+        resize(opened.stored.astype(np.float32), size),
         resize_mask(opened.mask, size),
-        (scaled[0], scaled[1]),
+        (slice(*rows), slice(*columns)),
         resize(part, _fit(part.shape, longest)),
     )
 

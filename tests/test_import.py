@@ -159,11 +159,13 @@ def test_a_dry_run_tells_and_writes_nothing(kind, tmp_path, capsys, monkeypatch)
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
     extra = ["--preview", "sheet.png", "--report", "report.json"]
-    assert run(words, tmp_path / "out.zip", "--dry-run", *extra) == 0
+    assert main(["import", *words, "--dry-run", *extra]) == 0
     said = capsys.readouterr().err
     counts = {"folder": (4, 2), "bcs-dbt": (4, 2), "inbreast": (2, 1)}.get(kind, (3, 2))
     assert "would read {} slices of {} patients".format(*counts) in said
     assert sorted(tmp_path.rglob("*")) == before
+    assert main(["import", *words]) == 2
+    assert capsys.readouterr().err == "pig: --out: expected an archive to write, or --dry-run\n"
 
 
 def test_a_dry_run_names_what_is_missing(tmp_path, capsys):
@@ -287,7 +289,7 @@ def test_a_preview_shows_every_step_of_a_slice(tmp_path):
     one = figures.Steps(stored, lesion, (slice(5, 50), slice(0, 30)), grey[:, :9], grey, grey > 100)
     figure = figures.before_after([one, one])
     assert len(figure.axes) == 8
-    first, cropped, resized, _ = figure.axes[::2]
+    first, cropped, resized, _ = figure.axes[:4]
     np.testing.assert_allclose(first.images[0].get_array(), stored / 4000 * 255)
     frame = first.patches[0]
     assert (*frame.get_xy(), frame.get_width(), frame.get_height()) == (-0.5, 4.5, 30, 45)

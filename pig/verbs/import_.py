@@ -99,7 +99,7 @@ def _add_common(parser: ArgumentParser, crop: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help="tell what would be read; write nothing")
     parser.add_argument("--preview", metavar="PNG", help="picture of some slices before and after, to write")
     parser.add_argument("--report", metavar="JSON", help="counts of what was kept and left out, to write")
-    parser.add_argument("--out", metavar="ZIP", required=True, help="archive to write")
+    parser.add_argument("--out", metavar="ZIP", help="archive to write; needed unless --dry-run")
 
 
 def run(args: Namespace) -> None:
@@ -110,6 +110,8 @@ def run(args: Namespace) -> None:
     from pig.sources import read_all
 
     size, crop = _size(args.size), _crop(args)
+    if args.out is None and not args.dry_run:
+        raise InputError("--out: expected an archive to write, or --dry-run")
     found = _find(args)
     if args.dry_run:
         _tell(found)
