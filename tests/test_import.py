@@ -152,6 +152,15 @@ def test_a_salt_is_made_once_for_its_owner_alone(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "c.zip").exists()
 
 
+def test_neither_git_nor_dvc_takes_the_salt(request):
+    lines = {
+        name: (request.config.rootpath / name).read_text().split() for name in (".gitignore", ".dvcignore")
+    }
+    assert "/data/*" in lines[".gitignore"]
+    assert "!/data/.salt" not in lines[".gitignore"]
+    assert "/data/.salt" in lines[".dvcignore"]
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_dry_run_tells_and_writes_nothing(kind, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("PIG_SALT")
