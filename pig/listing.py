@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,8 +18,12 @@ def read_table(path: Path, columns: Sequence[str], separator: str = ",") -> pd.D
         InputError: no such table.
     """
     try:
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except ValueError as error:  # pandas' own errors and those of decoding are among them
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # it only warns of rows that are too long
+            table = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+            )
+    except (ValueError, pd.errors.ParserWarning) as error:  # errors of pandas and of decoding are ValueErrors
         raise InputError(f"{path}: expected a CSV table ({' '.join(str(error).split())})") from None
     table.columns = table.columns.str.strip()
     if missing := [name for name in columns if name not in table]:
