@@ -138,7 +138,7 @@ def _read(path: Path, frame: int, frames: int, laterality: str, boxes: list[Box]
     if side(stored) != laterality:
         stored, grey = stored[::-1, ::-1], grey[::-1, ::-1].copy()
     for box in boxes:
-        if not box.within(grey.shape):
+        if not grey[box.seen(grey.shape)].size:
             height, width = grey.shape
             raise UnusableError(path, f"expected a box within {width}x{height} pixels, found {tuple(box)}")
     return Opened(stored, grey, np.logical_or.reduce([BOX_RULES[rule](grey, box) for box in boxes]))

@@ -14,13 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset, config, dcmread
 from pydicom.errors import InvalidDicomError
-from pydicom.pixels import apply_modality_lut, apply_windowing, pixel_array
-from pydicom.uid import JPEG2000, JPEG2000Lossless, RLELossless
+from pydicom.pixels import apply_modality_lut, apply_windowing, get_decoder, pixel_array
 
 from pig.sources import Pixels, UnusableError, window
 
 MOST_PIXELS = 2**27  # of a frame: a header that claims more is not believed
-DECODED = (JPEG2000, JPEG2000Lossless, RLELossless)
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 PIXELS = (
     "BitsStored",
@@ -80,7 +78,7 @@ def read_frame(path: Path, number: int = 0, frames: int | None = None) -> Frame:
         padding = _padding(raw, tags)
         grey = _levels(values, levels, ~padding, path)
         if tags.PhotometricInterpretation == "MONOCHROME1":
-            grey, values = 255 - grey, values.max() - values
+            grey, values = 255 - grey, values.max() - values.astype(np.float64)
         grey[padding] = 0
         if np.ptp(grey) == 0:
             raise UnusableError(path, "a blank image, one grey level")
@@ -119,7 +117,7 @@ def _told(path: Path) -> Iterator[None]:
 def _check(path: Path, tags: FileDataset, number: int, frames: int | None) -> None:
     found = int(tags.get("NumberOfFrames") or 1)
     if frames is not None and found != frames:
-        raise UnusableError(path, f"expected {frames} frames, found {found}")
+        raise UnusableError(path, f"expected as many frames as the table says, {frames}, found {found}")
     if not 0 <= number < found:
         raise UnusableError(path, f"expected a frame of 0..{found - 1}, found {number}")
     if not 0 < tags.Rows * tags.Columns <= MOST_PIXELS:
@@ -129,8 +127,10 @@ def _check(path: Path, tags: FileDataset, number: int, frames: int | None) -> No
     if tags.get("SamplesPerPixel") != 1 or kind not in ("MONOCHROME1", "MONOCHROME2"):
         raise UnusableError(path, f"expected grey pixels, found {kind}")
     syntax = tags.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated and syntax not in DECODED:
-        raise UnusableError(path, f"expected JPEG 2000, RLE or no compression, found {syntax.name}")
+    if not get_decoder(syntax).is_available:
+        raise UnusableError(
+            path, f"expected a coding that an installed codec of pydicom reads, found {syntax.name}"
+        )
 
 
 def _part(tags: Dataset, group: str, number: int, names: tuple[str, ...]) -> Dataset:

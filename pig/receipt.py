@@ -34,7 +34,12 @@ REASONS = {  # the beginning of what is said of a file -> what is said of all su
     "expected grey pixels": "image in colour",
     "expected 1 to": "image of too many pixels",
     "expected a frame": "slice that the volume lacks",
-    "expected JPEG 2000": "compression that is not read",
+    "expected a coding": "coding that is not read",
+    "expected as many frames": "volume of another length",
+    "expected whole numbers": "box that is none",
+    "expected a plist": "broken file",
+    "expected numbers": "NaN or infinity",
+    "expected opaque pixels": "transparent image",
 }
 
 

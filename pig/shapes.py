@@ -19,52 +19,48 @@ FAR = 2**15  # pixels; no image is so large
 
 
 class Box(NamedTuple):
-    """Left, top, width and height in whole pixels."""
+    """Left, top, width and height in whole pixels; it may reach out of an image."""
 
     x: int
     y: int
     width: int
     height: int
 
-    def within(self, shape: tuple[int, ...]) -> bool:
-        """Whether the box has pixels and lies in an image of (H, W)."""
-        right, bottom = self.x + self.width, self.y + self.height
-        return (
-            min(self.x, self.y) >= 0 < min(self.width, self.height)
-            and right <= shape[1]
-            and bottom <= shape[0]
-        )
+    def seen(self, shape: tuple[int, ...]) -> tuple[slice, slice]:
+        """Rows and columns of an image of (H, W) that the box covers; a slice without pixels if there are none."""
+        ends = zip((self.y, self.x), (self.height, self.width), shape, strict=True)
+        rows, columns = (slice(max(0, first), max(0, min(first + length, n))) for first, length, n in ends)
+        return rows, columns
 
 
 def ellipse(image: Grey, box: Box) -> Mask:
-    """The ellipse that touches the four sides of the box, whatever the image shows."""
-    y, x = np.ogrid[: box.height, : box.width]
-    across, down = (2 * x + 1) / box.width - 1, (2 * y + 1) / box.height - 1
-    return _placed(across**2 + down**2 <= 1, image, box)
+    """The ellipse that touches the four sides of the box, as far as it is in the image, whatever that shows."""
+    mask = np.zeros(image.shape, np.bool_)
+    rows, columns = box.seen(image.shape)
+    down = (2 * (np.arange(rows.start, rows.stop) - box.y) + 1) / box.height - 1
+    across = (2 * (np.arange(columns.start, columns.stop) - box.x) + 1) / box.width - 1
+    mask[rows, columns] = down[:, None] ** 2 + across**2 <= 1
+    return mask
 
 
 def region(image: Grey, box: Box) -> Mask:
     """The largest connected region of the box that is brighter than Otsu's threshold of the box, holes filled.
 
-    N. Otsu, IEEE Trans. Systems, Man, and Cybernetics 9, 62-66, 1979. The box is blurred a little first.
+    N. Otsu, IEEE Trans. Systems, Man, and Cybernetics 9, 62-66, 1979. The box is blurred a little first; if it has a single
+    grey level, all of it is the region.
     """
-    part = image[box.y : box.y + box.height, box.x : box.x + box.width].astype(np.float32)
+    mask = np.zeros(image.shape, np.bool_)
+    place = box.seen(image.shape)
+    part = image[place].astype(np.float32)
     blurred = ndimage.gaussian_filter(part, [SMOOTH * side for side in part.shape]).round().astype(np.uint8)
     level, _ = cv2.threshold(blurred, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     labels, count = ndimage.label(blurred > level)
-    if not count:  # one grey level
-        return _placed(np.ones(part.shape, np.bool_), image, box)
-    largest = labels == np.bincount(labels.ravel())[1:].argmax() + 1
-    return _placed(ndimage.binary_fill_holes(largest), image, box)
+    largest = labels == (np.bincount(labels.ravel())[1:].argmax() + 1 if count else 0)
+    mask[place] = ndimage.binary_fill_holes(largest)
+    return mask
 
 
 BOX_RULES: dict[str, Callable[[Grey, Box], Mask]] = {"ellipse": ellipse, "region": region}
-
-
-def _placed(part: Mask, image: Grey, box: Box) -> Mask:
-    mask = np.zeros(image.shape, np.bool_)
-    mask[box.y : box.y + box.height, box.x : box.x + box.width] = part
-    return mask
 
 
 def polygon(points: NDArray[np.float64], shape: tuple[int, ...]) -> Mask:

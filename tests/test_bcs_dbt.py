@@ -104,8 +104,9 @@ def test_what_is_missing_is_told_and_the_rest_read(tmp_path):
         ("boxes", {"X": "1e30"}, "expected whole numbers"),
         ("boxes", {"X": "inf"}, "expected whole numbers"),
         ("boxes", {"Width": 0}, "expected a box within 44x60 pixels"),
-        ("boxes", {"X": 40}, "expected a box within 44x60 pixels"),
-        ("boxes", {"VolumeSlices": 6}, "expected 6 frames, found 5"),
+        ("boxes", {"X": 44}, "expected a box within 44x60 pixels"),
+        ("boxes", {"Y": -7}, "expected a box within 44x60 pixels"),
+        ("boxes", {"VolumeSlices": 6}, "expected as many frames as the table says, 6, found 5"),
         (
             "file-paths",
             {"descriptive_path": "../../secret/1-1.dcm"},

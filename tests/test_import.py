@@ -227,6 +227,9 @@ def test_reasons_are_from_a_list_so_that_no_name_gets_among_them():
     modules = [path for path in PACKAGE.glob("*.py") if path.name != "receipt.py"]
     said = "\n".join(path.read_text() for path in modules)
     assert [start for start in REASONS if f'"{start}' not in said] == []
+    told = re.findall(r"UnusableError\(\s*[^\n]+?,\s*f?\"([^\"{]+)", said)
+    assert len(told) > 25
+    assert [reason for reason in told if OTHER in left_out([("", reason)], {})] == []
 
 
 @pytest.mark.parametrize("mirror", ["left", "right"])

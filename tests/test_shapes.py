@@ -30,20 +30,31 @@ def test_an_ellipse_touches_its_box_and_has_its_area(box):
 @settings(deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 99), st.integers(0, 79), st.integers(1, 100), st.integers(1, 80))
 def test_no_box_is_too_small_and_nothing_leaves_it(x, y, width, height):
-    box = Box(x, y, min(width, 100 - x), min(height, 80 - y))
-    assert box.within(BLACK.shape)
+    box = Box(x, y, width, height)  # often beyond the right and lower edge
+    whole = np.zeros((200, 200), np.uint8)
     for rule in (ellipse, region):
         mask = rule(BLACK, box)
-        assert mask.any()
-        mask[box.y : box.y + box.height, box.x : box.x + box.width] = False
+        np.testing.assert_array_equal(mask, rule(whole, box)[:80, :100])
+        mask[y : y + height, x : x + width] = False
         assert not mask.any()
+        assert rule(whole, box).any()
 
 
 @pytest.mark.parametrize(
-    "box", [Box(-1, 0, 5, 5), Box(0, 76, 5, 5), Box(96, 0, 5, 5), Box(0, 0, 0, 5), Box(0, 0, 5, -5)]
+    ("box", "pixels"),
+    [
+        (Box(10, 20, 30, 40), 1200),
+        (Box(-1, 0, 5, 5), 20),
+        (Box(0, 76, 5, 5), 20),
+        (Box(96, 0, 5, 5), 20),
+        (Box(-5, 0, 5, 5), 0),
+        (Box(0, 80, 5, 5), 0),
+        (Box(0, 0, 0, 5), 0),
+        (Box(10, 10, 5, -5), 0),
+    ],
 )
-def test_a_box_that_leaves_the_image_or_has_no_pixels_is_told(box):
-    assert not box.within(BLACK.shape)
+def test_a_box_that_leaves_the_image_is_cut(box, pixels):
+    assert BLACK[box.seen(BLACK.shape)].size == pixels
 
 
 def test_a_region_is_what_is_bright_in_the_box_without_specks_and_holes():
