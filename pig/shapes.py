@@ -46,8 +46,8 @@ def ellipse(image: Grey, box: Box) -> Mask:
 def region(image: Grey, box: Box) -> Mask:
     """The largest connected region of the box that is brighter than Otsu's threshold of the box, holes filled.
 
-    N. Otsu, IEEE Trans. Systems, Man, and Cybernetics 9, 62-66, 1979. The box is blurred a little first; if it has a single
-    grey level, all of it is the region.
+    N. Otsu, IEEE Trans. Systems, Man, and Cybernetics 9, 62-66, 1979. The box is blurred a little first. If it has a
+    single grey level, all of it is the region.
     """
     mask = np.zeros(image.shape, np.bool_)
     place = box.seen(image.shape)
