@@ -20,7 +20,7 @@ from pig.errors import InputError
 from pig.listing import files_below, fit_name, known, read_tables
 from pig.preprocess import side
 from pig.shapes import BOX_RULES, Box
-from pig.sources import Found, Opened, Rejected, Slice, UnusableError
+from pig.sources import Found, Opened, Rejected, Slice, UnusableError, shown
 
 PATHS, BOXES = "BCS-DBT-file-paths-*.csv", "BCS-DBT-boxes-*.csv"
 KEY = ["PatientID", "StudyUID", "View"]
@@ -117,7 +117,7 @@ def _view(path: Path, key: tuple[str, ...], lesions: pd.DataFrame, rule: str, sl
         row = {
             "id": fit_name(f"{patient}-{study}-{view}-{frame:03d}"),
             "patient": patient,
-            "file": path.name,
+            "file": shown(path),
             "view": projection.upper(),
             "slice": str(frame),
             "origin": "bcs-dbt",

@@ -18,7 +18,7 @@ from PIL import Image
 from pig.dicom import read_frame, read_header, read_mask
 from pig.errors import InputError
 from pig.listing import files_below, fit_name, known, read_tables
-from pig.sources import Case, Found, Opened, Rejected, Slice, UnusableError, lesion, read_case
+from pig.sources import Case, Found, Opened, Rejected, Slice, UnusableError, lesion, read_case, shown
 
 TABLES = "mass_case_description_*_set.csv"
 IMAGE, CROP, MASK = "image file path", "cropped image file path", "ROI mask file path"
@@ -106,7 +106,7 @@ def _slice(key: str, lesions: pd.DataFrame, series: Series) -> Slice:
     row = {
         "id": fit_name(f"{first[PATIENT]}_{side}_{view}_{_parts(key)[-1][-12:]}"),
         "patient": first[PATIENT],
-        "file": image[0].path.name,
+        "file": shown(image[0].path),
         "view": view,
         "slice": "",
         "origin": "cbis-ddsm",

@@ -20,7 +20,7 @@ from pig.dicom import read_frame
 from pig.errors import InputError
 from pig.listing import files_below, read_table
 from pig.shapes import polygon
-from pig.sources import Found, Opened, Rejected, Slice, UnusableError
+from pig.sources import Found, Opened, Rejected, Slice, UnusableError, shown
 
 NAME = re.compile(r"(\d+)_([0-9a-z]+)_MG_([LR])_(CC|MLO?)_ANON\.dcm", re.IGNORECASE)
 POINT = re.compile(r"\(\s*([-+.\deE]+)\s*,\s*([-+.\deE]+)\s*\)")
@@ -74,7 +74,7 @@ def _slice(path: Path, outlines: Mapping[str, Path], grades: Mapping[str, str]) 
     row = {
         "id": number,
         "patient": patient.lower(),
-        "file": path.name,
+        "file": shown(path),
         "view": "CC" if view.upper() == "CC" else "MLO",
         "slice": "",
         "origin": "inbreast",

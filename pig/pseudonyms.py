@@ -14,7 +14,9 @@ DIGITS = 12  # of a pseudonym, hexadecimal: among 10,000 two are equal with a ch
 
 def pseudonym(salt: bytes, *words: str) -> str:
     """DIGITS hexadecimal digits that depend on the salt and on each of the words."""
-    return hmac.new(salt, "\0".join(words).encode(), hashlib.sha256).hexdigest()[:DIGITS]
+    return hmac.new(salt, "\0".join(words).encode(errors="surrogateescape"), hashlib.sha256).hexdigest()[
+        :DIGITS
+    ]
 
 
 def pseudonymise(pairs: Pairs, salt: bytes) -> Pairs:

@@ -122,12 +122,17 @@ def find_folder(images: Sequence[Path], masks: Sequence[Path], patients: Mapping
     fixed = {"view": "", "slice": "", "origin": "folder", "seed": ""}
     slices = [
         Slice(
-            {"id": case.id, "patient": case.patient, "file": case.image.name, **fixed},
+            {"id": case.id, "patient": case.patient, "file": shown(case.image), **fixed},
             partial(read_case, case),
         )
         for case in cases
     ]
     return Found(slices, rejected)
+
+
+def shown(path: Path) -> str:
+    """A file's name, with what is not UTF-8 in it escaped: what a table can hold."""
+    return path.name.encode(errors="backslashreplace").decode()
 
 
 def read_patients(path: Path) -> dict[str, str]:

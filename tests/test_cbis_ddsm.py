@@ -1,5 +1,7 @@
 """CBIS-DDSM in its two layouts: the right files are found, and an image shows all its lesions or is left out."""
 
+import io
+import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from pig.cbis_ddsm import find
 from pig.errors import InputError
+from pig.pairs import write_archive
 from pig.preprocess import breast_box
 from pig.sources import read_all
 
@@ -38,6 +41,15 @@ def test_the_dicom_tree_is_joined_by_headers_and_sizes(tmp_path, codec):
         opened = slices[name].read()
         np.testing.assert_array_equal(opened.stored, cbis_pixels(cbis_lesions()[lesion])[0])
         np.testing.assert_array_equal(opened.mask, mask)
+
+
+def test_a_name_that_is_not_utf_8_is_escaped(tmp_path):
+    cbis_dicom(tmp_path, cbis_lesions()[3:])
+    path = next(tmp_path.glob("CBIS-DDSM/*LEFT_MLO/*/*/1-1.dcm"))
+    path.rename(path.with_name(os.fsdecode(b"\xe9.dcm")))
+    pairs, _ = read_all(find(tmp_path), (16, 16), breast_box)
+    assert list(pairs.table["file"]) == ["\\udce9.dcm"]
+    write_archive(io.BytesIO(), pairs)
 
 
 @pytest.mark.parametrize("quality", [75, 90])
