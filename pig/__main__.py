@@ -12,6 +12,7 @@ from pig.errors import InputError
 VERBS = {
     "phantom": "phantom",
     "import": "import_",
+    "describe": "describe",
     "split": "split",
     "train": "train",
     "sample": "sample",

@@ -7,7 +7,7 @@ that scale; masks, (N, H, W) bool, are outlined along the edges of their pixels.
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import matplotlib
 import numpy as np
@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import NDArray
 
@@ -241,6 +242,81 @@ def data(source: Pairs, columns: int) -> Figure:
         for row, ids in heads.items():
             for axes, name in zip(grid[row], ids, strict=True):
                 axes.set_title(name, fontsize=7.5, color=GREY, loc="center", pad=3)
+        return figure
+
+
+class Steps(NamedTuple):
+    """A slice on its way into an archive; sizes differ from one to the next.
+
+    stored: the file's values (H, W); lesion: (H, W) bool; box: rows and columns that are kept, in pixels of stored;
+    cropped: grey 0..255, what the box holds; image and mask: what the archive holds.
+    """
+
+    stored: NDArray[Any]
+    lesion: Bools
+    box: tuple[slice, slice]
+    cropped: Bytes
+    image: Bytes
+    mask: Bools
+
+
+def before_after(slices: Sequence[Steps]) -> Figure:
+    """How slices came into an archive, a column each: as stored between its extremes, windowed and cropped, resized."""
+    labels = ("as stored, with\nlesion and crop", "windowed,\ncropped", "resized", "with lesion")
+    left = 1.15
+    cell = min((WIDTH - EDGE - left) / len(slices) - GAP, 1.6)
+    total = EDGE + len(labels) * (cell + GAP)
+    bottoms = [total - EDGE - cell - row * (cell + GAP) for row in range(len(labels))]
+    with _styled():
+        figure = Figure(figsize=(WIDTH, total), facecolor="white")
+        for label, y in zip(labels, bottoms, strict=True):
+            figure.text((left - 0.12) / WIDTH, (y + cell / 2) / total, label, ha="right", va="center")
+        for column, each in enumerate(slices):
+            low, high = each.stored.min(), each.stored.max()
+            stored = 255 * (each.stored - low) / max(high - low, 1e-9)
+            parts = ((stored, each.lesion), (each.cropped, None), (each.image, None), (each.image, each.mask))
+            x = (left + column * (cell + GAP)) / WIDTH
+            drawn = [
+                _show(figure.add_axes((x, y / total, cell / WIDTH, cell / total)), image, mask)
+                for y, (image, mask) in zip(bottoms, parts, strict=True)
+            ]
+            drawn[0].add_patch(_frame(*each.box))
+        return figure
+
+
+def _frame(rows: slice, columns: slice) -> Rectangle:
+    """A thin line around rows and columns of an image."""
+    corner = (columns.start - 0.5, rows.start - 0.5)
+    width, height = columns.stop - columns.start, rows.stop - rows.start
+    return Rectangle(corner, width, height, fill=False, edgecolor=RIVAL, linewidth=0.8, clip_on=False)
+
+
+def survey(of_patients: NDArray[np.int64], lesions: pd.DataFrame) -> Figure:
+    """Three histograms: pairs of a patient, and areas and contrasts of lesions.
+
+    Args:
+        of_patients: (P,) pairs of each patient.
+        lesions: the columns area, percent of the image, and contrast, a row a lesion.
+    """
+    _need(lesions, ("area", "contrast"), "lesions")
+    panels = [
+        (of_patients, "pairs of a patient", "patients"),
+        (lesions["area"].to_numpy(), "lesion, % of the image", "pairs"),
+        (lesions["contrast"].dropna().to_numpy(), "contrast of the lesion", "pairs"),
+    ]
+    with _styled():
+        figure = Figure(figsize=(WIDTH, 2.3), layout="constrained", facecolor="white")
+        for axes, (values, label, what) in zip(figure.subplots(1, 3), panels, strict=True):
+            low, high = (values.min(), values.max()) if len(values) else (0, 1)
+            whole = np.issubdtype(values.dtype, np.integer) and high <= 30
+            edges = np.arange(high + 2) - 0.5 if whole else np.linspace(low - 1e-3, high + 1e-3, 31)
+            axes.hist(values, edges, color=OURS, linewidth=0)
+            axes.set_xlabel(label)
+            axes.set_ylabel(what)
+            axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+            if whole:
+                axes.set_xlim(0.4, high + 0.6)
+                axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         return figure
 
 

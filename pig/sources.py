@@ -6,9 +6,10 @@ resized to one size, the aspect ratio not kept (paper: 512x512). An empty mask s
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from pig.pairs import Pairs
 
 Pixels: TypeAlias = NDArray[Any]
 Size: TypeAlias = tuple[int, int]  # height, width
+Crop: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.bool_]], tuple[slice, slice]]
 Rejected: TypeAlias = list[tuple[str, str]]  # (file, reason)
 LOSSY = (".jpg", ".jpeg")
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", *LOSSY)
@@ -42,36 +44,95 @@ class Case:
     mask: Path
 
 
+class Opened(NamedTuple):
+    """One slice at full size: the file's own values, those as grey levels, and the lesion, each (H, W)."""
+
+    stored: Pixels
+    grey: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """What a slice's row of pairs.csv says, and how it is read; `read` raises UnusableError."""
+
+    row: Mapping[str, str]
+    read: Callable[[], Opened]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A data set before its pixels are read.
+
+    rejected: what is missing or cannot be used. skipped: reason -> how many others the data set's own rules leave out.
+    """
+
+    slices: Sequence[Slice]
+    rejected: Rejected
+    skipped: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_all(
+    found: Found, size: Size, crop: Crop | None, watch: Callable[[Sequence[Slice]], Iterable[Slice]] = iter
+) -> tuple[Pairs, Rejected]:
+    """Pairs of `size` (height, width), one slice in memory at a time, and what cannot be used, with its reason.
+
+    crop: the part of an image to keep, or None: all of it. `watch` wraps the list of slices, to show progress.
+
+    Raises:
+        InputError: nothing can be used.
+    """
+    rejected = list(found.rejected)
+    rows: list[Mapping[str, str]] = []
+    images = np.empty((len(found.slices), *size), np.uint8)
+    masks = np.empty(images.shape, np.bool_)
+    for each in watch(found.slices):
+        try:
+            _, image, mask = each.read()
+        except UnusableError as error:
+            rejected.append((str(error.path), error.reason))
+            continue
+        box = crop(image, mask) if crop else ...
+        images[len(rows)], masks[len(rows)] = resize(image[box], size), resize_mask(mask[box], size)
+        rows.append(each.row)
+    if not rows:
+        first = f"; the first of {len(rejected)} files: {': '.join(rejected[0])}" if rejected else ""
+        raise InputError(f"expected images with masks, found none of use{first}")
+    return Pairs(images[: len(rows)], masks[: len(rows)], pd.DataFrame(rows)), rejected
+
+
 def read_folder(
     images: Sequence[Path],
     masks: Sequence[Path],
     patients: Mapping[str, str] | None,
     size: Size,
     crop: bool = True,
-    watch: Callable[[Sequence[Case]], Iterable[Case]] = iter,
+    watch: Callable[[Sequence[Slice]], Iterable[Slice]] = iter,
 ) -> tuple[Pairs, Rejected]:
-    """Pairs of `size` (height, width) from files, and the files that cannot be used, each with its reason.
+    """`read_all` of `find_folder`, blank borders cut."""
+    return read_all(find_folder(images, masks, patients), size, crop_box if crop else None, watch)
 
-    patients: stem of an image -> patient, or None: every image is a patient of its own. `watch` wraps the
-    list of cases, to show progress.
 
-    Raises:
-        InputError: no file can be used.
+def find_folder(images: Sequence[Path], masks: Sequence[Path], patients: Mapping[str, str] | None) -> Found:
+    """Slices from files of images and masks.
+
+    patients: stem of an image -> patient, or None: every image is a patient of its own.
     """
     cases, rejected = match(images, masks, patients)
-    read = []
-    for case in watch(cases):
-        try:
-            read.append((case, *read_case(case, size, crop)))
-        except UnusableError as error:
-            rejected.append((str(error.path), error.reason))
-    if not read:
-        first = f"; the first of {len(rejected)} files: {': '.join(rejected[0])}" if rejected else ""
-        raise InputError(f"expected images with masks ({', '.join(SUFFIXES)}), found none of use{first}")
-    used, grey, masked = zip(*read, strict=True)
-    table = pd.DataFrame({"id": case.id, "patient": case.patient, "file": case.image.name} for case in used)
-    table = table.assign(view="", slice="", origin="folder", seed="")
-    return Pairs(np.stack(grey), np.stack(masked), table), rejected
+    fixed = {"view": "", "slice": "", "origin": "folder", "seed": ""}
+    slices = [
+        Slice(
+            {"id": case.id, "patient": case.patient, "file": shown(case.image), **fixed},
+            partial(read_case, case),
+        )
+        for case in cases
+    ]
+    return Found(slices, rejected)
+
+
+def shown(path: Path) -> str:
+    """A file's name, with what is not UTF-8 in it escaped: what a table can hold."""
+    return path.name.encode(errors="backslashreplace").decode()
 
 
 def read_patients(path: Path) -> dict[str, str]:
@@ -154,16 +215,14 @@ class UnusableError(InputError):
         self.path, self.reason = path, reason
 
 
-def read_case(case: Case, size: Size, crop: bool = True) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Image, uint8, and mask, bool, both of `size`. Raises UnusableError."""
-    image, mask = (window(_decode(case.image), case.image), lesion(_decode(case.mask), case.mask))
+def read_case(case: Case) -> Opened:
+    """Image and mask, of one size. Raises UnusableError."""
+    stored = _decode(case.image)
+    image, mask = window(stored, case.image), lesion(_decode(case.mask), case.mask)
     if image.shape != mask.shape:
         found = " and ".join(f"{w}x{h}" for h, w in (mask.shape, image.shape))
         raise UnusableError(case.mask, f"expected the image's size, found {found} pixels (width x height)")
-    if crop:
-        box = crop_box(image, mask)
-        image, mask = image[box], mask[box]
-    return resize(image, size), resize_mask(mask, size)
+    return Opened(stored, image, mask)
 
 
 def _decode(path: Path) -> Pixels:

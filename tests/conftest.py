@@ -1,6 +1,8 @@
-"""One thread for every test and every process that a test starts, before any library counts the cores."""
+"""One thread for every test and every process that a test starts, before any library counts the cores; and a salt."""
 
 import os
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
+
+os.environ["PIG_SALT"] = "the salt of tests, known to all"  # so that no import makes a file of its own

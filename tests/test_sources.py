@@ -331,7 +331,8 @@ def imported(folders: tuple[Path, Path], *more: str) -> tuple[int, Path]:
 def test_the_verb_writes_an_archive_and_says_what_it_holds(folders, capsys):
     save(folders[1] / "b.png", np.zeros((40, 60), np.uint8))
     (folders[0].parent / "patients.csv").write_text('stem,patient\na,7\nb,7\n"c (1)",8\n')
-    code, out = imported(folders, "--size", "20x30", "--patients", str(folders[0].parent / "patients.csv"))
+    table = str(folders[0].parent / "patients.csv")
+    code, out = imported(folders, "--size", "20x30", "--ids", "keep", "--patients", table)
     assert code == 0
     pairs = read_archive(out)
     assert pairs.images.shape == (3, 20, 30)

@@ -1,0 +1,313 @@
+"""`pig import`: what it writes, what it says, and that neither tells who a patient is."""
+
+import io
+import json
+import re
+import stat
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from local_copies import bcs_dbt, bcs_views, breast, cbis_dicom, cbis_jpeg, cbis_lesions, inbreast
+from PIL import Image
+
+from pig import figures
+from pig.__main__ import main
+from pig.code import PACKAGE
+from pig.pairs import read_archive
+from pig.receipt import OTHER, REASONS, left_out
+
+KINDS = ["folder", "bcs-dbt", "cbis-ddsm", "cbis-jpeg", "inbreast"]
+SECRET = "Zaphodina"  # in tags, paths and tables
+NUMBERS = re.compile(
+    rb"P_?0000[17]|P000[12][0-9]|S00163|S01237|1\.2\.826|205869|a1b2c3|19470704", re.IGNORECASE
+)
+
+
+def copy_of(kind: str, root: Path, **tags: object) -> list[str]:
+    """Make a local copy below `root` and give the words of the command line that read it."""
+    if kind == "bcs-dbt":
+        bcs_dbt(root, bcs_views(), **tags)
+    elif kind == "cbis-ddsm":
+        cbis_dicom(root, cbis_lesions(), **tags)
+    elif kind == "cbis-jpeg":
+        cbis_jpeg(root, cbis_lesions())
+        kind = "cbis-ddsm"
+    elif kind == "inbreast":
+        inbreast(root, **tags)
+    else:
+        for folder in ("images", "masks"):
+            (root / folder).mkdir(parents=True)
+        for i in range(4):
+            pixels = (breast(seed=i) * 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / "images" / f"P_00001-{SECRET}-{i}.png")
+            Image.fromarray(pixels > 100).save(root / "masks" / f"P_00001-{SECRET}-{i}.png")
+        rows = [f"P_00001-{SECRET}-{i},{SECRET}-{i // 2}" for i in range(4)]
+        (root / "patients.csv").write_text("\n".join(["stem,patient", *rows]))
+        paths = {"--images": root / "images", "--masks": root / "masks", "--patients": root / "patients.csv"}
+        return ["folder", *(word for name, path in paths.items() for word in (name, str(path)))]
+    return [kind, str(root)]
+
+
+def run(words: list[str], out: Path, *more: str) -> int:
+    return main(["import", *words, "--size", "24", "--out", str(out), *more])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_is_written_or_said_tells_who_a_patient_is(kind, tmp_path, capfd):
+    tags = {
+        "PatientName": f"{SECRET}^Jane",
+        "PatientBirthDate": "19470704",
+        "InstitutionName": SECRET,
+        "PatientComments": SECRET,
+        "OtherPatientIDs": SECRET,
+    }
+    words = copy_of(kind, tmp_path / SECRET / "P_00001", **tags)
+    for path in (tmp_path / SECRET).rglob("*.csv"):
+        separator = ";" if kind == "inbreast" else ","
+        table = pd.read_csv(path, sep=separator, dtype=str).assign(Name=SECRET)
+        for column in {"pathology", "Class", "Bi-Rads ", "mass shape"} & set(table):
+            table[column] = SECRET
+        table.to_csv(path, sep=separator, index=False)
+    made = tmp_path / "made"
+    extra = ["--preview", str(made / "sheet.png"), "--report", str(made / "report.json")]
+    assert run(words, made / "pairs.zip", *extra) == 0
+    said = capfd.readouterr()
+    assert main(["describe", str(made / "pairs.zip"), "--out", str(made / "page.md")]) == 0
+    shown = capfd.readouterr()
+    parts = {path.name: path.read_bytes() for path in made.iterdir()}
+    assert set(parts) == {"pairs.zip", "sheet.png", "report.json", "page.md", "page.png"}
+    parts |= {"streams": "".join([*said, *shown]).encode()}
+    with zipfile.ZipFile(made / "pairs.zip") as archive:
+        assert not archive.comment
+        for info in archive.infolist():
+            assert not info.comment + info.extra
+            parts[f"pairs.zip/{info.filename}"] = archive.read(info) + info.filename.encode()
+            if info.filename.endswith(".png"):
+                assert Image.open(io.BytesIO(archive.read(info))).info == {}
+    for name, content in parts.items():
+        assert SECRET.encode().lower() not in content.lower(), name
+        assert not NUMBERS.search(content), name
+    assert len(parts["streams"]) > 20
+    assert run(words, tmp_path / "keep.zip", "--ids", "keep") == 0  # where the search does find them
+    with zipfile.ZipFile(tmp_path / "keep.zip") as archive:
+        assert NUMBERS.search(archive.read("pairs.csv"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_archive_has_the_listed_columns_and_patients_across_views(kind, tmp_path):
+    words = copy_of(kind, tmp_path / "copy")
+    assert run(words, tmp_path / "hash.zip") == run(words, tmp_path / "keep.zip", "--ids", "keep") == 0
+    hashed, kept = read_archive(tmp_path / "hash.zip"), read_archive(tmp_path / "keep.zip")
+    columns = ["id", "patient", "file", "view", "slice", "origin", "seed"]
+    more = [] if kind == "folder" else ["side", "mask_rule", "lesions", "finding", "part"]
+    assert list(hashed.table) == list(kept.table) == columns + more
+    assert set(hashed.table["file"]) == {""}
+    sizes = [sorted(table["patient"].value_counts()) for table in (hashed.table, kept.table)]
+    assert sizes[0] == sizes[1]
+    expected = {"folder": [2, 2], "bcs-dbt": [1, 3], "inbreast": [2]}.get(kind, [1, 2])
+    assert sizes[1] == expected
+    assert all(
+        re.fullmatch(r"[0-9a-f]{12}", name) for name in [*hashed.table["id"], *hashed.table["patient"]]
+    )
+    assert sorted(image.tobytes() for image in hashed.images) == sorted(
+        image.tobytes() for image in kept.images
+    )
+    assert (hashed.masks.any(axis=(1, 2))).all() or kind == "folder"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_equal_imports_are_equal_bytes_and_another_salt_changes_names_alone(kind, tmp_path, monkeypatch):
+    words = copy_of(kind, tmp_path / "copy")
+    for name in ("one", "two"):
+        assert run(words, tmp_path / f"{name}.zip") == 0
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    monkeypatch.setenv("PIG_SALT", "another salt that only this test has")
+    assert run(words, tmp_path / "three.zip") == 0
+    one, three = read_archive(tmp_path / "one.zip"), read_archive(tmp_path / "three.zip")
+    assert not set(one.table["patient"]) & set(three.table["patient"])
+
+
+def test_a_salt_is_made_once_for_its_owner_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("PIG_SALT")
+    words = copy_of("inbreast", tmp_path / "copy")
+    salt = tmp_path / "data" / "salt"
+    assert run(words, tmp_path / "a.zip", "--salt", str(salt)) == 0
+    assert f"{salt}: new salt" in capsys.readouterr().err
+    text = salt.read_text()
+    assert stat.S_IMODE(salt.stat().st_mode) == 0o600
+    assert re.fullmatch(r"[0-9a-f]{64}\n", text)
+    assert run(words, tmp_path / "b.zip", "--salt", str(salt)) == 0
+    assert text == salt.read_text()
+    assert text.strip() not in capsys.readouterr().err
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    salt.write_text("short\n")
+    assert run(words, tmp_path / "c.zip", "--salt", str(salt)) == 2
+    assert f"{salt}: expected a salt of 16 or more characters, found 5" in capsys.readouterr().err
+    monkeypatch.setenv("PIG_SALT", "short")
+    assert run(words, tmp_path / "c.zip") == 2
+    assert "PIG_SALT: expected a salt" in capsys.readouterr().err
+    assert not (tmp_path / "c.zip").exists()
+
+
+def test_neither_git_nor_dvc_takes_the_salt(request):
+    lines = {
+        name: (request.config.rootpath / name).read_text().split() for name in (".gitignore", ".dvcignore")
+    }
+    assert "/data/*" in lines[".gitignore"]
+    assert "!/data/.salt" not in lines[".gitignore"]
+    assert "/data/.salt" in lines[".dvcignore"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dry_run_tells_and_writes_nothing(kind, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("PIG_SALT")
+    words = copy_of(kind, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    extra = ["--preview", "sheet.png", "--report", "report.json"]
+    assert main(["import", *words, "--dry-run", *extra]) == 0
+    said = capsys.readouterr().err
+    counts = {"folder": (4, 2), "bcs-dbt": (4, 2), "inbreast": (2, 1)}.get(kind, (3, 2))
+    assert "would read {} slices of {} patients".format(*counts) in said
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main(["import", *words]) == 2
+    assert capsys.readouterr().err == "pig: --out: expected an archive to write, or --dry-run\n"
+
+
+def test_a_dry_run_names_what_is_missing(tmp_path, capsys):
+    words = copy_of("bcs-dbt", tmp_path / "copy")
+    lost = next((tmp_path / "copy").rglob("01-01-2000-DBT-S00163-MAMMO screening-0/*/1-1.dcm"))
+    lost.unlink()
+    assert run(words, tmp_path / "out.zip", "--dry-run") == 0
+    said = capsys.readouterr().err
+    assert lost.relative_to(tmp_path / "copy").as_posix() + ": missing: no such file" in said
+    assert "would read 3 slices of 2 patients (CC 1, MLO 2)" in said
+    assert "left out: 1 missing file, 1 view without a box" in said
+
+
+def test_a_report_counts_by_reason_without_a_name(tmp_path, capsys):
+    words = copy_of("cbis-ddsm", tmp_path / "copy")
+    next((tmp_path / "copy").rglob("Mass-Training_P_00007_LEFT_MLO/*/*/1-1.dcm")).write_bytes(b"")
+    out, report = tmp_path / "out.zip", tmp_path / "report.json"
+    assert run(words, out, "--report", str(report)) == 2
+    assert not out.exists()
+    assert not report.exists()
+    assert run(words, out, "--report", str(report), "--skip-bad", "--mirror", "left") == 0
+    told = json.loads(report.read_text())
+    assert told == {
+        "kind": "cbis-ddsm",
+        "size": "24",
+        "crop": "breast",
+        "mirror": "left",
+        "ids": "hash",
+        "kept": {
+            "pairs": 2,
+            "patients": 1,
+            "without_lesion": 0,
+            "view": {"CC": 1, "MLO": 1},
+            "side": {"L": 1, "R": 1},
+            "mask_rule": {"mask": 2},
+            "part": {"train": 2},
+        },
+        "left_out": {"broken file": 1, "no single file of the image": 1},
+    }
+    assert "left out: 1 broken file, 1 no single file of the image" in capsys.readouterr().err
+
+
+def test_reasons_are_from_a_list_so_that_no_name_gets_among_them():
+    rejected = [
+        ("a", "no mask named Smith or Smith_mask"),
+        ("b", "no mask named Jones"),
+        ("c", "Smith is odd"),
+    ]
+    assert left_out(rejected, {"no box": 3, "none": 0}) == {"no box": 3, "image without a mask": 2, OTHER: 1}
+    modules = [path for path in PACKAGE.glob("*.py") if path.name != "receipt.py"]
+    said = "\n".join(path.read_text() for path in modules)
+    assert [start for start in REASONS if f'"{start}' not in said] == []
+    told = re.findall(r"UnusableError\(\s*[^\n]+?,\s*f?\"([^\"{]+)", said)
+    assert len(told) > 25
+    assert [reason for reason in told if OTHER in left_out([("", reason)], {})] == []
+
+
+@pytest.mark.parametrize("mirror", ["left", "right"])
+def test_mirroring_puts_all_chest_walls_on_one_side(tmp_path, mirror):
+    words = copy_of("bcs-dbt", tmp_path / "copy")
+    assert run(words, tmp_path / "out.zip", "--mirror", mirror) == 0
+    pairs = read_archive(tmp_path / "out.zip")
+    left, right = pairs.images[:, :, 0].mean(), pairs.images[:, :, -1].mean()
+    assert left > right if mirror == "left" else left < right
+    assert set(pairs.table["side"]) == {"L", "R"}  # what the breast is, not how the picture lies
+
+
+def test_cropping_and_the_options_of_bcs_dbt_reach_the_archive(tmp_path):
+    words = copy_of("bcs-dbt", tmp_path / "copy")
+    more = ["--ids", "keep", "--slices", "3", "--mask", "region", "--masses-only"]
+    assert run(words, tmp_path / "a.zip", *more) == 0
+    table = read_archive(tmp_path / "a.zip").table
+    assert set(table["mask_rule"]) == {"region"}
+    assert list(table["id"])[:3] == [f"DBT-P00013-DBT-S00163-lcc2-00{i}" for i in (1, 2, 3)]
+    assert len(table) == 3 + 5 + 2  # around frames 2 of lcc2, 1 and 4 of rmlo, 0 of lcc
+    assert run(words, tmp_path / "b.zip", "--no-crop") == run(words, tmp_path / "c.zip") == 0
+    whole, cut = (read_archive(tmp_path / f"{name}.zip").images for name in "bc")
+    assert (whole[:, 0] == 0).all()
+    assert cut[:, :2].any(axis=(1, 2)).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["bcs-dbt", "none"], "none: expected a folder"),
+        (["bcs-dbt", ".", "--slices", "0"], "--slices 0: expected 1 or more"),
+        (["inbreast", "."], r"expected one INbreast\.csv in it or below, found 0"),
+        (["cbis-ddsm", "."], r"expected mass_case_description_\*_set\.csv in it or below"),
+    ],
+)
+def test_bad_words_are_one_line_and_code_2(words, complaint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(words, tmp_path / "out.zip") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert re.search(complaint, said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "bcs-dbt", "cbis-ddsm", "inbreast"])
+def test_every_kind_explains_itself(kind, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["import", kind, "--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    for option in (
+        "--size",
+        "--no-crop",
+        "--skip-bad",
+        "--out",
+        "--dry-run",
+        "--preview",
+        "--mirror",
+        "--ids",
+    ):
+        assert option in shown
+
+
+def test_a_preview_shows_every_step_of_a_slice(tmp_path):
+    stored = np.linspace(0, 4000, 60 * 40).reshape(60, 40)
+    lesion = np.zeros((60, 40), bool)
+    lesion[20:30, 10:20] = True
+    grey = np.full((16, 16), 99, np.uint8)
+    one = figures.Steps(stored, lesion, (slice(5, 50), slice(0, 30)), grey[:, :9], grey, grey > 100)
+    figure = figures.before_after([one, one])
+    assert len(figure.axes) == 8
+    first, cropped, resized, _ = figure.axes[:4]
+    np.testing.assert_allclose(first.images[0].get_array(), stored / 4000 * 255)
+    frame = first.patches[0]
+    assert (*frame.get_xy(), frame.get_width(), frame.get_height()) == (-0.5, 4.5, 30, 45)
+    assert len(first.collections[0].get_segments()) == 40
+    assert cropped.images[0].get_array().shape == (16, 9)
+    assert not resized.collections
+    assert figures.to_png(figure, 50) == figures.to_png(figures.before_after([one, one]), 50)
+    blank = one._replace(stored=np.zeros((60, 40)))
+    assert figures.to_png(figures.before_after([blank]), 50)

@@ -1,0 +1,103 @@
+"""INbreast: patients by the names of files, masses by polygons, and nothing else."""
+
+import plistlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from local_copies import inbreast
+
+from pig.errors import InputError
+from pig.inbreast import find, read_masses
+from pig.sources import UnusableError, read_all
+
+
+def square(y: int, x: int) -> np.ndarray:
+    mask = np.zeros((60, 44), bool)
+    mask[max(0, y - 5) : y + 6, max(0, x - 5) : x + 6] = True
+    return mask
+
+
+def test_masses_are_read_and_united_and_nothing_else(tmp_path):
+    inbreast(tmp_path / "INbreast Release 1.0")
+    found = find(tmp_path)
+    assert not found.rejected
+    assert found.skipped == {"no mass": 2}
+    rows = pd.DataFrame([each.row for each in found.slices])
+    assert list(rows["id"]) == ["20586908", "20586934"]
+    assert set(rows["patient"]) == {"a1b2c3d4e5f60718"}
+    assert list(rows["side"] + rows["view"]) == ["LCC", "RMLO"]
+    assert list(rows["lesions"]) == ["2", "1"]
+    assert list(rows["finding"]) == ["BI-RADS 2", "BI-RADS 3"]
+    np.testing.assert_array_equal(found.slices[0].read().mask, square(20, 10) | square(40, 8))
+    np.testing.assert_array_equal(found.slices[1].read().mask, square(30, 30))
+
+
+def test_what_is_missing_or_named_otherwise_is_told(tmp_path):
+    inbreast(tmp_path)
+    (tmp_path / "AllDICOMs" / "20586960_ffee0011aabbccdd_MG_L_ML_ANON.dcm").unlink()
+    lost = tmp_path / "AllDICOMs" / "20586934_a1b2c3d4e5f60718_MG_R_ML_ANON.dcm"
+    lost.rename(lost.with_name("20586934_copy.dcm"))
+    found = find(tmp_path)
+    assert len(found.slices) == 1
+    assert [reason for _, reason in found.rejected] == [
+        "expected a name <id>_<patient>_MG_<L|R>_<CC|ML>_ANON.dcm",
+        "missing: INbreast.csv names it, AllDICOMs has no such file",
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<plist",
+        b"no xml",
+        plistlib.dumps({"Images": []}),
+        plistlib.dumps({"Images": [{"ROIs": [{"Name": "Mass"}]}]}),
+        plistlib.dumps({"Images": [{"ROIs": [{"Name": 3, "Point_px": [], "NumberOfPoints": 0}]}]}),
+        b'<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaa">]><plist><string>&a;</string></plist>',
+    ],
+)
+def test_a_broken_file_of_outlines_leaves_its_image_out(tmp_path, content):
+    inbreast(tmp_path)
+    (tmp_path / "AllXML" / "20586934.xml").write_bytes(content)
+    found = find(tmp_path)
+    assert [each.row["id"] for each in found.slices] == ["20586908"]
+    assert "expected a plist of Images[0].ROIs" in found.rejected[0][1]
+
+
+@pytest.mark.parametrize(
+    ("points", "number"),
+    [
+        (["(1, 2)"], 1),
+        (["(1, 2)"] * 4, 5),
+        (["(1, 2)", "(2, 3)", "1 2"], 3),
+        (["(1, 2)", "(2, 3)", "(e, .)"], 3),
+    ],
+)
+def test_a_mass_that_is_no_polygon_is_refused(tmp_path, points, number):
+    path = tmp_path / "1.xml"
+    roi = {"Name": "Mass", "NumberOfPoints": number, "Point_px": points}
+    path.write_bytes(plistlib.dumps({"Images": [{"ROIs": [roi]}]}))
+    with pytest.raises(UnusableError, match=r"^.*1\.xml: expected a"):
+        read_masses(path)
+
+
+def test_a_mass_outside_of_the_image_is_refused(tmp_path):
+    inbreast(tmp_path)
+    far = {"Name": "Mass", "NumberOfPoints": 3, "Point_px": ["(900, 900)", "(950, 900)", "(950, 950)"]}
+    (tmp_path / "AllXML" / "20586934.xml").write_bytes(plistlib.dumps({"Images": [{"ROIs": [far]}]}))
+    _, rejected = read_all(find(tmp_path), (16, 16), None)
+    assert rejected[0][1] == "expected a mass within the image, found none"
+
+
+def test_the_table_is_separated_by_semicolons(tmp_path):
+    with pytest.raises(InputError, match=r"expected one INbreast\.csv in it or below, found 0"):
+        find(tmp_path)
+    inbreast(tmp_path)
+    path = tmp_path / "INbreast.csv"
+    path.write_text(path.read_text().replace(";", ","))
+    with pytest.raises(
+        InputError, match=r"INbreast\.csv: expected columns separated by ';', 'File Name' among them"
+    ):
+        find(tmp_path)
