@@ -1,5 +1,6 @@
 # Networks are trained inside each fold; those of the arm "leak" on every patient. A killed job goes on from its file in scratch, which no rule declares:
-# Snakemake deletes the declared outputs of a job that failed.
+# Snakemake deletes the declared outputs of a job that failed. On several GPUs, a process each, the weights are the same but for rounding:
+#   snakemake --resources gpu=4 --set-resources train:gpu=4
 rule train:
     input:
         pairs="<pairs>",
@@ -30,6 +31,7 @@ rule train:
     message:
         "Train the {wildcards.net} of {wildcards.arm} {wildcards.fold}"
     shell:
-        "pig train {wildcards.net} --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
+        "$([ {resources.gpu} -gt 1 ] && echo torchrun --standalone --nproc-per-node {resources.gpu} -m pig || echo pig)"
+        " train {wildcards.net} --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
         " --fold {wildcards.fold} --models {input.models} --out {output.net} --curve {output.curve}"
         " --state {params.state} 2>&1 | tee {log}"
