@@ -15,8 +15,7 @@ from torch.nn import functional as F
 
 from pig.errors import InputError
 from pig.nets import Downsample, Inside, ResidualBlock, Upsample, group_norm
-from pig.ranks import mean as batch_mean
-from pig.ranks import whole
+from pig.ranks import batch_mean, whole
 
 
 class Penalty(NamedTuple):

@@ -82,7 +82,7 @@ def whole(generator: Generator | None, rows: int) -> tuple[int, slice]:
     return rows, slice(rows)
 
 
-def mean(generator: Generator | None, *tensors: Tensor) -> list[Tensor]:
+def batch_mean(generator: Generator | None, *tensors: Tensor) -> list[Tensor]:
     """Means over the whole batch, from means over the rows in hand; no gradient."""
     return generator.mean(tensors) if isinstance(generator, Share) else list(tensors)
 

@@ -195,6 +195,16 @@ def test_a_batch_smaller_than_the_ranks_is_refused():
         next(fit(model, loss, 5, RECIPE, ranks=Ranks(0, 4)))
 
 
+def test_a_process_whose_companions_ended_says_so_in_one_line(monkeypatch):
+    def closed(tensor):
+        raise RuntimeError("Connection closed by peer\nat line 1")
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", closed)
+    assert torch.equal(ALONE.total(torch.ones(2)), torch.ones(2))
+    with pytest.raises(InputError, match=r"^rank 0 of 2: lost the other processes[^\n]*$"):
+        Ranks(0, 2).total(torch.ones(2))
+
+
 def test_ranks_come_from_the_environment(monkeypatch):
     for name in ("RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
