@@ -390,7 +390,7 @@ def measure(p: Params) -> dict[str, float]:
         "segment": fit(segmenter, segmenter_loss, 1, steps),
         "draw": (torch.randn(2, size, size, generator=Generator()) for _ in range(2)),
     }
-    return {name: seconds_of(step) for name, step in timed.items()}
+    return {name: round(seconds_of(step), 3) for name, step in timed.items()}
 
 
 def seconds_of(steps: Iterator[object]) -> float:
@@ -413,9 +413,10 @@ def measured_table(p: Params, counted: Counted, seconds: Mapping[str, float]) ->
         rate = 2 * work / seconds[kind]
         all_ = totals(p, counted)[kind][1]
         rows.append(
-            (name, f"{seconds[kind]:.2f}", f"{rate / 1e9:.0f}", kind, f"{2 * all_ / rate / 3600:,.0f}")
+            (name, f"{seconds[kind]:.3f}", f"{rate / 1e9:.0f}", kind, f"{2 * all_ / rate / 3600:,.0f}")
         )
-    return table(["measured", "CPU seconds an image", "GFLOP/s", "work", "thread-hours of the study's"], rows)
+    rows.append(("noise of a training image", f"{seconds['draw']:.3f}", "", "", ""))
+    return table(["measured", "CPU seconds an image", "GFLOP/s", "of the study", "thread-hours"], rows)
 
 
 def main() -> None:
