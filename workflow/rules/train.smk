@@ -1,6 +1,6 @@
 # Networks are trained inside each fold; those of the arm "leak" on every patient. A killed job goes on from its file in scratch, which no rule declares:
-# Snakemake deletes the declared outputs of a job that failed. On several GPUs, a process each, the weights are the same but for rounding:
-#   snakemake --resources gpu=4 --set-resources train:gpu=4
+# Snakemake deletes the declared outputs of a job that failed. With --set-resources train:gpu=3 three GPUs, a process each, share every batch; the weights are
+# the same but for rounding, and the shell command, not a parameter, takes the number, so another number reruns nothing.
 rule train:
     input:
         pairs="<pairs>",
