@@ -4,8 +4,9 @@
     python benchmarks/scale.py --plan           the seconds that planning takes
     python benchmarks/scale.py --measure        also what one CPU thread sustains, on real steps at full size (minutes)
 
-Jobs are those that `snakemake --dry-run` plans on an archive of DBTMassSeg's size. Their work is counted by torch's
-FlopCounterMode on our own networks, on the meta device, so nothing is computed; params.yaml says how often each is run.
+Jobs are those that `snakemake --dry-run` plans, which reads no data. Their work is counted by torch's FlopCounterMode on
+our own networks, on the meta device, so nothing is computed; params.yaml and a split of made-up patients, as many as
+DBTMassSeg has, say how often each network is run.
 """
 
 import argparse

@@ -83,7 +83,6 @@ def by_ddp(ranks, steps=3, batch=4):
     """The weights after torch's own way: DistributedDataParallel and a share of each batch."""
     model, loss = network("ddpm")
     wrapped = nn.parallel.DistributedDataParallel(model)
-    wrapped.training = True
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
     for step in range(steps):
         rows = training.batch_rows(step, 5, batch, 7)[ranks.rows(batch)]
