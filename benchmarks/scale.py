@@ -4,7 +4,7 @@
     python benchmarks/scale.py --plan           the seconds that planning takes
     python benchmarks/scale.py --measure        also what one CPU thread sustains, on real steps at full size (minutes)
 
-Jobs are those that `snakemake --dry-run` plans, which reads no data. Their work is counted by torch's FlopCounterMode on
+Jobs are those that `snakemake --dry-run` plans, which reads no data. Their work is counted by FlopCounterMode on
 our own networks, on the meta device, so nothing is computed; params.yaml and a split of made-up patients, as many as
 DBTMassSeg has, say how often each network is run.
 """
