@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from pig.errors import InputError
 from pig.nets import Downsample, Inside, ResidualBlock, Upsample, group_norm
+from pig.ranks import batch_mean, whole
 
 
 class Penalty(NamedTuple):
@@ -128,8 +129,9 @@ def autoencoder_loss(
     if not model.training:
         return (model.decoder(mean) - y0).abs().mean()
     device = mean.device if generator is None else generator.device
-    eps = torch.randn(mean.shape, generator=generator, device=device, dtype=mean.dtype).to(mean.device)
-    y_hat = model.decoder(mean + (0.5 * logvar).exp() * eps)
+    rows, mine = whole(generator, len(mean))
+    eps = torch.randn((rows, *mean.shape[1:]), generator=generator, device=device, dtype=mean.dtype)[mine]
+    y_hat = model.decoder(mean + (0.5 * logvar).exp() * eps.to(mean.device))
     rebuilt = (y_hat - y0).abs().mean()
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum() / y0.numel()
     total = rebuilt + penalty.kl * kl
@@ -140,10 +142,9 @@ def autoencoder_loss(
     constants = {name: value.detach() for name, value in judge.named_parameters()}
     fooled = -functional_call(judge, constants, (y_hat,)).mean()
     last = next(model.decoder[-1].parameters())
-    by_l1, by_judge = (
-        torch.autograd.grad(term, last, retain_graph=True)[0].norm() for term in (rebuilt, fooled)
-    )
-    ratio = (by_l1 / (by_judge + 1e-4)).clamp(max=1e4).detach()
+    parts = [torch.autograd.grad(term, last, retain_graph=True)[0] for term in (rebuilt, fooled)]
+    by_l1, by_judge = (gradient.norm() for gradient in batch_mean(generator, *parts))
+    ratio = (by_l1 / (by_judge + 1e-4)).clamp(max=1e4)
     hinge = F.relu(1 - judge(y0)).mean() + F.relu(1 + judge(y_hat.detach())).mean()
     return total + penalty.adversarial * ratio * fooled + 0.5 * hinge
 

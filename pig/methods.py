@@ -119,17 +119,27 @@ def _weights(own: Settings) -> dict[str, float | None]:
 
 
 # ---------------------------- losses: (model, frozen, x0, y0, alphabar, generator, settings)
-def _guider_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
-    from pig.diffusion import draw, guider_loss
+def _draw(y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    """The draws of the rows y0, which may be a rank's share of the batch: those that they have in the whole of it."""
+    from pig.diffusion import Draws, draw
+    from pig.ranks import whole
 
-    own, draws = settings.guider, draw(x0, alphabar, generator, settings.training.antithetic)
+    rows, mine = whole(generator, len(y0))
+    like = y0.new_empty((rows, *y0.shape[1:]))
+    return Draws(*(drawn[mine] for drawn in draw(like, alphabar, generator, settings.training.antithetic)))
+
+
+def _guider_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
+    from pig.diffusion import guider_loss
+
+    own, draws = settings.guider, _draw(x0, alphabar, generator, settings)
     return guider_loss(model, x0, y0, alphabar, draws, prediction=own.prediction, **_weights(own))
 
 
 def _guided_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type: ignore[no-untyped-def]
     import torch
 
-    from pig.diffusion import draw, guided_loss
+    from pig.diffusion import guided_loss
 
     own, guider = settings.guided, frozen["guider"]
     return guided_loss(
@@ -138,7 +148,7 @@ def _guided_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type:
         x0,
         y0,
         alphabar,
-        draw(x0, alphabar, generator, settings.training.antithetic),
+        _draw(x0, alphabar, generator, settings),
         prediction=own.prediction,
         guider_prediction=guider.prediction,
         clip_guide=own.clip_guide,
@@ -148,9 +158,9 @@ def _guided_loss(model, frozen, x0, y0, alphabar, generator, settings):  # type:
 
 
 def _image_loss(model, y0, guide, alphabar, generator, settings, own):  # type: ignore[no-untyped-def]
-    from pig.diffusion import draw, image_loss
+    from pig.diffusion import image_loss
 
-    draws = draw(y0, alphabar, generator, settings.training.antithetic)
+    draws = _draw(y0, alphabar, generator, settings)
     return image_loss(model, y0, guide, alphabar, draws, prediction=own.prediction, **_weights(own))
 
 
@@ -162,9 +172,12 @@ def _segguided_loss(model, frozen, x0, y0, alphabar, generator, settings):  # ty
     """Konz et al. 2024: the clean mask; in training each class of it is dropped with probability `ablation`."""
     import torch
 
+    from pig.ranks import whole
+
     own, guide = settings.segguided, x0
     if model.training and own.ablation > 0:
-        kept = torch.rand((len(x0), 1, 1, 1), generator=generator) >= own.ablation
+        rows, mine = whole(generator, len(x0))
+        kept = torch.rand((rows, 1, 1, 1), generator=generator)[mine] >= own.ablation
         guide = torch.where(kept.to(x0.device), x0, torch.full_like(x0, -1))
     return _image_loss(model, y0, guide, alphabar, generator, settings, own)
 

@@ -2,6 +2,8 @@
 
 Every random number of step k comes from a generator seeded with (seed, k), so a run resumed at step k
 draws what an uninterrupted one would have drawn, and the final weights are the same bit for bit (CPU).
+Several processes (pig/ranks.py) share each batch: they draw the same numbers, and differ by rounding alone. Only
+dropout, where a network has it, draws for the rows in hand, and so depends on the number of processes.
 """
 
 import copy
@@ -13,6 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
+
+from pig.errors import InputError
+from pig.ranks import ALONE, Ranks, Share
 
 Weights = dict[str, Tensor]
 Loss = Callable[[nn.Module, Tensor, Generator], Tensor]
@@ -95,18 +100,26 @@ def fit(
     recipe: Recipe,
     validate: Callable[[nn.Module], float] | None = None,
     checkpoint: dict[str, Any] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Progress]:
     """Train `model` in place with Adam for recipe.steps steps and yield Progress after each.
 
     Args:
-        loss: (model, rows (batch,) int64, CPU generator) -> scalar; draws its randomness from the generator.
+        loss: (model, rows (B,) int64, CPU generator) -> scalar, the mean over the rows; draws its randomness from
+            the generator, with several ranks by `pig.ranks.whole`, since the rows are then a share of the batch.
         rows: how many training rows there are.
-        validate: model -> validation loss, with draws of its own that are always the same.
-        checkpoint: what Progress.checkpoint() gave, to go on from there.
+        validate: model -> validation loss, with draws of its own that are always the same; the same in every rank.
+        checkpoint: what Progress.checkpoint() gave, to go on from there, with any number of ranks.
+        ranks: which of the processes this is that train `model` together; all start with the same weights.
 
     Raises:
+        InputError: fewer rows in a batch than ranks.
         FloatingPointError: the loss is not a number, at the step named.
     """
+    if recipe.batch < ranks.size:
+        raise InputError(
+            f"training.batch: {recipe.batch}; expected at least {ranks.size}, a row for each process"
+        )
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
     average = copy.deepcopy(model).requires_grad_(False) if recipe.ema else model
@@ -131,7 +144,7 @@ def fit(
         }
 
     while state.step < recipe.steps:
-        value = _step(model, loss, optimizer, rows, recipe, state, device)
+        value = _step(model, loss, optimizer, rows, recipe, state, device, ranks)
         if recipe.ema:
             _average(average, model, min(recipe.ema, (1 + state.step) / (10 + state.step)))
         state.step += 1
@@ -150,20 +163,27 @@ def _step(
     recipe: Recipe,
     state: _State,
     device: torch.device,
+    ranks: Ranks,
 ) -> float:
-    """One optimiser step; returns its loss."""
+    """One optimiser step; returns its loss, of the whole batch."""
     model.train()
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(recipe, state.step) * state.plateau_scale
     seed = seed_of(recipe.seed, 2, state.step)
-    chosen = batch_rows(state.step, rows, recipe.batch, recipe.seed).to(device)
+    share = Share(seed, ranks, recipe.batch)
+    chosen = batch_rows(state.step, rows, recipe.batch, recipe.seed)[ranks.rows(recipe.batch)].to(device)
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(cuda):
-        torch.manual_seed(seed)  # dropout draws from the global generator
+        # Dropout draws from the global generator, other numbers in each rank.
+        torch.manual_seed(seed_of(recipe.seed, 2, state.step, ranks.rank) if ranks.rank else seed)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            value = loss(model, chosen, Generator().manual_seed(seed))
+            value = loss(model, chosen, share)
         optimizer.zero_grad(set_to_none=True)
         value.backward()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    *means, value = share.mean([*gradients, value])
+    for gradient, mean in zip(gradients, means, strict=True):
+        gradient.copy_(mean)
     if recipe.clip_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()

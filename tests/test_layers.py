@@ -13,8 +13,9 @@ MODULES = sorted(".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in
 # What a module may import of pig besides errors. Those not named: nothing.
 BELOW = {
     "control": {"nets"},
-    "autoencoder": {"nets"},
-    "methods": {"autoencoder", "control", "diffusion", "masks", "nets"},
+    "training": {"ranks"},
+    "autoencoder": {"nets", "ranks"},
+    "methods": {"autoencoder", "control", "diffusion", "masks", "nets", "ranks"},
     "weights": {"files", "nets"},
     "phantom": {"anatomy", "texture", "pairs"},
     "sources": {"pairs"},

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from pig.params import Segmentation, Training
+    from pig.ranks import Ranks
     from pig.training import Loss, Recipe, Weights
 
 
@@ -50,24 +51,31 @@ def run_fit(
     state: str | None,
     checkpoint_every: int,
     fingerprint: str,
+    ranks: "Ranks | None" = None,
 ) -> "tuple[Weights, pd.DataFrame]":
     """Train `model`, show the progress, keep the file `state`; returns the weights to keep and the loss curve.
 
-    A state of another job (its fingerprint tells) is left unused and overwritten.
+    A state of another job (its fingerprint tells) is left unused and overwritten. Of several `ranks` the first alone
+    shows and writes; any number of them goes on from a state.
     """
     import pandas as pd
     import torch
 
+    from pig.ranks import ALONE
     from pig.training import fit
 
+    ranks = ranks or ALONE
+    first = ranks.rank == 0
+    if first and ranks.size > 1:
+        print(f"{label}: {ranks.size} processes share each batch of {recipe.batch}", file=sys.stderr)
     checkpoint = _read_state(state, fingerprint)
     done = checkpoint["state"]["step"] if checkpoint else 0
-    if done:
+    if done and first:
         print(f"{label}: resumed at step {done} of {recipe.steps} from {state}", file=sys.stderr)
     progress = None
-    steps = fit(model, loss, rows, recipe, validate, checkpoint)
-    for progress in track(steps, recipe.steps, label, initial=done):
-        if state and progress.step % checkpoint_every == 0 and progress.step < recipe.steps:
+    steps = fit(model, loss, rows, recipe, validate, checkpoint, ranks)
+    for progress in track(steps, recipe.steps, label, initial=done) if first else steps:
+        if first and state and progress.step % checkpoint_every == 0 and progress.step < recipe.steps:
             with atomic(state) as file:
                 torch.save({"fingerprint": fingerprint, "checkpoint": progress.checkpoint()}, file)
     assert progress is not None

@@ -4,6 +4,9 @@ NET is an entry of the table NETS in pig/methods.py. Reads the archive of pairs 
 the fold's networks that they build on. Writes the network (.safetensors, its header says how it was made) and its
 loss curve (csv: step, loss, validation, learning_rate). After an interruption run the same command again: it goes on
 from --state, and the final weights are bit-identical (on a CPU) to those of an uninterrupted run.
+
+On several GPUs: `torchrun --standalone --nproc-per-node N -m pig train NET ...`. The processes share each batch, the
+first alone writes, and the weights are those of one process but for rounding; a state may change hands between them.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -19,6 +22,8 @@ from pig.verbs.networks import read_net
 if TYPE_CHECKING:
     import torch
     from torch import Generator, Tensor, nn
+
+    from pig.ranks import Ranks
 
 SHARED = ("network", "process", "training", "folds")
 
@@ -43,9 +48,19 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    kind = NETS[args.net]
-    chosen = settings(args, *SHARED, *kind.uses)
+    chosen = settings(args, *SHARED, *NETS[args.net].uses)
     device = compute(args)
+
+    from pig.ranks import own_device, started, together
+
+    ranks = started()
+    with together(ranks):
+        train_net(args, chosen, own_device(device), ranks)
+
+
+def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Ranks") -> None:
+    """The verb, in each of the ranks; the first writes."""
+    kind = NETS[args.net]
     built_on = read_frozen(args, kind.needs, device)
     frozen = {name: trained for name, (trained, _) in built_on.items()}
 
@@ -72,7 +87,7 @@ def run(args: Namespace) -> None:
     if initial:
         weights.fill(model, weights.load(initial)[0], initial)
     model.to(device)
-    loss, validate = losses(args.net, frozen, chosen, train, held_out, device)
+    loss, validate = losses(args.net, frozen, chosen, train, held_out, device, ranks)
     plan = recipe(chosen.training, len(train))
     kept, curve = run_fit(
         model,
@@ -84,12 +99,15 @@ def run(args: Namespace) -> None:
         state=args.state,
         checkpoint_every=chosen.training.checkpoint_every,
         fingerprint=digest_of(vars(chosen), digest(train), args.net, args.fold, *args.models, initial),
+        ranks=ranks,
     )
     model.load_state_dict(kept)
     if kind.finish:
         kind.finish(model.eval(), batches(train, chosen.training.batch, device))
     with torch.no_grad():
         validation = validate(model.eval())
+    if ranks.rank > 0:
+        return
     header = {
         "net": args.net,
         "fold": args.fold,
@@ -147,8 +165,13 @@ def provenance(verb: str) -> dict[str, str]:
     return {"version": __version__, "code": code_hash(f"verbs.{verb}"), "revision": found or "unknown"}
 
 
-def losses(net: str, frozen: Any, chosen: Any, train: Any, held_out: Any, device: "torch.device") -> Any:
-    """(training loss, validation loss) of `net` for fit(); the validation's draws are always the same."""
+def losses(
+    net: str, frozen: Any, chosen: Any, train: Any, held_out: Any, device: "torch.device", ranks: "Ranks"
+) -> Any:
+    """(training loss, validation loss) of `net` for fit().
+
+    The validation's draws are always the same; its batches are dealt out among the ranks, and all get the mean.
+    """
     import torch
 
     from pig.methods import schedule
@@ -173,12 +196,13 @@ def losses(net: str, frozen: Any, chosen: Any, train: Any, held_out: Any, device
         return error(model, data[0][rows], data[1][rows], generator)
 
     def validate(model: "nn.Module") -> float:
-        total = 0.0
-        for first in range(0, training.validation_draws, training.batch):
-            count = min(training.batch, training.validation_draws - first)
-            rows = (torch.arange(first, first + count) % len(held_out)).to(device)
-            generator = torch.Generator().manual_seed(seed_of(training.seed, 3, first))
-            total += error(model, validation[0][rows], validation[1][rows], generator).item() * count
-        return total / training.validation_draws
+        batches = torch.arange(training.validation_draws).split(training.batch)
+        sums = torch.zeros(len(batches), dtype=torch.float64, device=device)
+        for i in range(ranks.rank, len(batches), ranks.size):
+            rows = (batches[i] % len(held_out)).to(device)
+            generator = torch.Generator().manual_seed(seed_of(training.seed, 3, int(batches[i][0])))
+            value = error(model, validation[0][rows], validation[1][rows], generator).item()
+            sums[i] = value * len(rows)
+        return sum(ranks.total(sums).tolist()) / training.validation_draws
 
     return loss, validate

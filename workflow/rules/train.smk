@@ -1,5 +1,6 @@
 # Networks are trained inside each fold; those of the arm "leak" on every patient. A killed job goes on from its file in scratch, which no rule declares:
-# Snakemake deletes the declared outputs of a job that failed.
+# Snakemake deletes the declared outputs of a job that failed. With --set-resources train:gpu=3 three GPUs, a process each, share every batch; the weights are
+# the same but for rounding, and the shell command, not a parameter, takes the number, so another number reruns nothing.
 rule train:
     input:
         pairs="<pairs>",
@@ -30,6 +31,7 @@ rule train:
     message:
         "Train the {wildcards.net} of {wildcards.arm} {wildcards.fold}"
     shell:
-        "pig train {wildcards.net} --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
+        "$([ {resources.gpu} -gt 1 ] && echo torchrun --standalone --nproc-per-node {resources.gpu} -m pig || echo pig)"
+        " train {wildcards.net} --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
         " --fold {wildcards.fold} --models {input.models} --out {output.net} --curve {output.curve}"
         " --state {params.state} 2>&1 | tee {log}"
