@@ -77,7 +77,10 @@ def cluster() -> Iterator[dict[str, str]]:
         RuntimeError: a daemon does not come up; with the end of its log.
     """
     home = Path(tempfile.mkdtemp(prefix="slurm-"))  # a short path: that of a socket has 107 bytes at most
-    env = {"SLURM_CONF": str(home / "slurm.conf")}
+    env = {
+        "SLURM_CONF": str(home / "slurm.conf"),
+        "PATH": os.pathsep.join([str(home / "bin"), os.environ.get("PATH", os.defpath)]),
+    }
     daemons: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, *flags: str) -> None:
@@ -121,7 +124,7 @@ def cluster() -> Iterator[dict[str, str]]:
 
 def write_configuration(home: Path) -> None:
     """Key, configuration and folders of the daemons, under `home`."""
-    for name in ("state", "spool"):
+    for name in ("state", "spool", "bin"):
         (home / name).mkdir()
     key = home / "key"
     key.touch(mode=0o600)
@@ -129,6 +132,11 @@ def write_configuration(home: Path) -> None:
     conf = CONF.format(home=home, user=getuser(), cpus=len(os.sched_getaffinity(0)), ports=free_ports(2))
     (home / "slurm.conf").write_text(conf, encoding="utf-8")
     (home / "gres.conf").write_text(GRES, encoding="utf-8")
+    # Snakemake's jobs call srun without any variable of Slurm, SLURM_CONF too: it would look in /etc/slurm.
+    srun = home / "bin/srun"
+    line = f'SLURM_CONF={home}/slurm.conf exec {program("srun")} "$@"'
+    srun.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    srun.chmod(0o755)
 
 
 def free_ports(number: int) -> list[int]:
