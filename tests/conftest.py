@@ -6,3 +6,6 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 os.environ["PIG_SALT"] = "the salt of tests, known to all"  # so that no import makes a file of its own
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slurm: starts a real Slurm of one node, if PIG_TEST_SLURM=1")
