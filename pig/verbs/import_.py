@@ -13,7 +13,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from pig.errors import InputError
+from pig.errors import InputError, plain
 from pig.files import atomic
 from pig.progress import track
 
@@ -53,7 +53,7 @@ def run(args: Namespace) -> None:
 
 
 def _say(line: str) -> None:
-    print(f"pig: {line}", file=sys.stderr)
+    print(f"pig: {plain(line)}", file=sys.stderr)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -66,4 +66,4 @@ def _size(text: str) -> tuple[int, int]:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder")
-    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return [path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith(".")]

@@ -1,7 +1,6 @@
 """What the verbs share that use trained networks: reading them, their schedule, size and seeds."""
 
 from argparse import Namespace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pig.errors import InputError
@@ -14,18 +13,22 @@ if TYPE_CHECKING:
 
 def read_net(path: str, device: "torch.device") -> "tuple[Trained, dict[str, Any]]":
     """A trained network, in evaluation mode on `device`, and its header."""
-    from pig import methods, weights
-    from pig.params import Autoencoder, Network, Section
+    import torch
+
+    from pig import methods, params, weights
 
     state, header = weights.load(path, ("net", "network", "prediction", "process"))
-    if header["net"] not in methods.NETS:
-        raise InputError(f"{path}: net is {header['net']!r}; expected one of {', '.join(methods.NETS)}")
-    sections: dict[str, Section] = {"network": Network.model_validate(header["network"])}
-    if "autoencoder" in header:
-        sections["autoencoder"] = Autoencoder.model_validate(header["autoencoder"])
-    model = methods.NETS[header["net"]].make(SimpleNamespace(**sections))
+    checked = params.header(header, path)
+    if checked.net not in methods.NETS:
+        raise InputError(f"{path}: net is {checked.net!r}; expected one of {', '.join(methods.NETS)}")
+    kind = methods.NETS[checked.net]
+    if "autoencoder" in kind.uses and checked.autoencoder is None:
+        raise InputError(f"{path}: the header lacks autoencoder, which {checked.net} is built from")
+    with torch.device("meta"):  # takes no memory: the tensors must be there before a network of their size is
+        weights.match(weights.portable(kind.make(checked)), state, path)
+    model = kind.make(checked)
     weights.fill(model, state, path)
-    return methods.Trained(model.to(device).eval().requires_grad_(False), header["prediction"]), header
+    return methods.Trained(model.to(device).eval().requires_grad_(False), checked.prediction), header
 
 
 def read_nets(method: str, paths: list[str], device: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
