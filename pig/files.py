@@ -38,7 +38,7 @@ def atomic(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         if name is None and isinstance(error, FileExistsError):  # of mkdir
             raise InputError(f"{error.filename}: expected a folder, found a file") from error
         if isinstance(error, OSError) and (error.filename is None or PREFIX in str(error.filename)):
-            error.filename, error.filename2 = str(path), None
+            error.filename = str(path)
         raise
 
 

@@ -16,6 +16,7 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Few = Annotated[int, Field(ge=1, le=64)]
 Side = Annotated[int, Field(ge=1, le=8192)]  # pixels; pig.pairs.PIXELS is its square
+Shape = Annotated[list[Side], Field(min_length=2, max_length=2)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
@@ -400,33 +401,42 @@ def from_json(text: str, names: Iterable[str]) -> Sections:
 
 
 class Header(BaseModel):
-    """What the file of a network or segmenter says of it, so far as it is used; any of it may be missing."""
+    """What the file of a network says of it, so far as it is used."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
-    net: str = ""
-    fold: Seed = 0
-    seed: Seed = 0
-    seen: Seed = 0
-    size: Annotated[list[Side], Field(min_length=2, max_length=2)] = []
-    prediction: Literal["eps", "v", "x0", ""] = ""
-    network: Network | None = None
-    process: Process | None = None
+    net: str
+    network: Network
+    process: Process
+    prediction: Literal["eps", "v", "x0", ""]
     autoencoder: Autoencoder | None = None
-    encoder: str = ""
-    depth: Annotated[int, Field(ge=3, le=5)] = 3
-    decoder_channels: list[Channels] = []
+    fold: Seed = 0
+    seen: Seed = 0
+    size: Shape | None = None
+
+
+class SegmenterHeader(BaseModel):
+    """What the file of a segmenter says of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    encoder: str
+    depth: Annotated[int, Field(ge=3, le=5)]
+    decoder_channels: list[Channels]
+    fold: Seed
+    seed: Seed
+    size: Shape
 
     @model_validator(mode="after")
-    def _one_channel_a_level(self) -> "Header":
-        if self.decoder_channels and len(self.decoder_channels) != self.depth:
+    def _one_channel_a_level(self) -> "SegmenterHeader":
+        if len(self.decoder_channels) != self.depth:
             raise ValueError(f"decoder_channels: expected {self.depth}, one a level of depth")
         return self
 
 
-def header(raw: Mapping[str, Any], name: str) -> Header:
-    """The header of the network's file `name`, each value checked. Raises InputError."""
-    return _validated(Header, json.dumps(raw), name)
+def header(kind: type[Kind], raw: Mapping[str, Any], name: str) -> Kind:
+    """The header of the file `name` as a Header or SegmenterHeader, each value checked. Raises InputError."""
+    return _validated(kind, json.dumps(raw), name)
 
 
 def _explain(error: ValidationError, section: str = "") -> str:

@@ -14,8 +14,14 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from pig.errors import InputError
+
 Weights = dict[str, Tensor]
 Loss = Callable[[nn.Module, Tensor, Generator], Tensor]
+
+
+class CheckpointError(InputError):
+    """What fit() was told to go on from is no state of its model."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,7 @@ def fit(
 
     Raises:
         FloatingPointError: the loss is not a number, at the step named.
+        CheckpointError: the checkpoint is that of another network, or none.
     """
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
@@ -113,10 +120,14 @@ def fit(
     best: Weights = {}
     state = _State()
     if checkpoint is not None:
-        model.load_state_dict(checkpoint["model"])
-        average.load_state_dict(checkpoint["average"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        best, state = checkpoint["best"], _State(**checkpoint["state"])
+        try:
+            model.load_state_dict(checkpoint["model"])
+            average.load_state_dict(checkpoint["average"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+            best, state = checkpoint["best"], _State(**checkpoint["state"])
+            _check(model, optimizer, state, best)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError("expected the training state of this network") from error
 
     def weights() -> Weights:
         return best if recipe.keep == "best" and best else _copy(average)
@@ -140,6 +151,18 @@ def fit(
         if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
             best = _validate(average, validate, state, best, optimizer)
         yield Progress(state.step, value, state.curve, weights, snapshot)
+
+
+def _check(model: nn.Module, optimizer: torch.optim.Optimizer, state: _State, best: Weights) -> None:
+    """Raise ValueError where torch would not notice: fused Adam writes past moments of another size."""
+    for weight, moments in optimizer.state.items():
+        if not all(moments[key].shape == weight.shape for key in ("exp_avg", "exp_avg_sq")):
+            raise ValueError("moments of another size")
+    if not all(value.isfinite().all() for value in model.state_dict().values()):
+        raise ValueError("weights that are not numbers")
+    kinds = {name: type(value) for name, value in vars(_State()).items()}
+    if not isinstance(best, dict) or kinds != {name: type(value) for name, value in vars(state).items()}:
+        raise ValueError("values of other kinds")
 
 
 def _step(

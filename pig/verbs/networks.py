@@ -1,5 +1,6 @@
 """What the verbs share that use trained networks: reading them, their schedule, size and seeds."""
 
+import re
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ def read_net(path: str, device: "torch.device") -> "tuple[Trained, dict[str, Any
     from pig import methods, params, weights
 
     state, header = weights.load(path, ("net", "network", "prediction", "process"))
-    checked = params.header(header, path)
+    checked = params.header(params.Header, header, path)
     if checked.net not in methods.NETS:
         raise InputError(f"{path}: net is {checked.net!r}; expected one of {', '.join(methods.NETS)}")
     kind = methods.NETS[checked.net]
@@ -66,11 +67,10 @@ def shape_of(args: Namespace, header: dict[str, Any]) -> list[int]:
         if "size" not in header:
             raise InputError("--size: expected HxW, since the network's file does not say its size")
         return list(header["size"])
-    try:
-        height, width = (int(part) for part in args.size.lower().split("x"))
-    except ValueError:
-        raise InputError(f"--size {args.size}: expected HxW, e.g. 512x512") from None
-    return [height, width]
+    sides = re.fullmatch(r"([1-9]\d{0,3})[xX]([1-9]\d{0,3})", args.size)
+    if not sides:
+        raise InputError(f"--size {args.size}: expected HxW of at most 9999, e.g. 512x512")
+    return [int(side) for side in sides.groups()]
 
 
 def alphabar_of(header: dict[str, Any], sampling: Any) -> Any:

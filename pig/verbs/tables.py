@@ -68,7 +68,14 @@ def run(args: Namespace) -> None:
 
 
 NUMBER = int | float
-COST = {"method": str, "number": int, "seconds": NUMBER, "evaluations": int, "operations": int | None}
+COST: dict[str, type | UnionType] = {
+    "method": str,
+    "number": int,
+    "seconds": NUMBER,
+    "evaluations": int,
+    "operations": int | None,
+    "networks": dict,
+}
 
 
 def _table(args: Namespace) -> Any:
@@ -113,7 +120,7 @@ def _fidelities(paths: list[str]) -> list[Any]:
 def _costs(paths: list[str]) -> list[Any]:
     from pig.reading import check, read_json
 
-    found = [read_json(path, COST | {"networks": dict}) for path in paths]
+    found = [read_json(path, COST) for path in paths]
     for path, cost in zip(paths, found, strict=True):
         for net, of in cost["networks"].items():
             check(of, {"parameters": int, "seen": int}, f"{path}: networks.{net}")

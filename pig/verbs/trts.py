@@ -37,7 +37,7 @@ def run(args: Namespace) -> None:
     models = []
     for path in args.models:
         state, header = weights.load(path, ("fold", "seed", "size", "encoder", "depth", "decoder_channels"))
-        of = params.header(header, path)
+        of = params.header(params.SegmenterHeader, header, path)
         shape = (of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
         with torch.device("meta"):  # as in verbs/networks.py
             weights.match(segmentation.build(*shape).state_dict(), state, path)
