@@ -20,6 +20,8 @@ def atomic(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
     older `path` stays as it was. Missing parent folders are made. An OSError, as of a full disk, names `path`.
     """
     path = Path(path)
+    if path.exists() and not path.is_file():  # the rename would put a file in the place of /dev/null
+        raise InputError(f"{path}: expected a file to write, found a folder or a device")
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
     name = None
     try:

@@ -216,9 +216,7 @@ def _stack(archive: zipfile.ZipFile, name: str, members: list[str], shape: tuple
         pixels = _pixels(archive, name, member)
         if out is None:
             shape = shape or pixels.shape
-            if len(members) * math.prod(shape) > _memory():
-                found = f"found {len(members)} of {_size(shape)} pixels"
-                raise InputError(f"{name}: expected images that fit into this machine's memory, {found}")
+            check_memory(len(members), shape, name)
             out = np.empty((len(members), *shape), np.uint8)
         if pixels.shape != shape:
             found = f"expected {_size(shape)} pixels (height x width), found {_size(pixels.shape)}"
@@ -247,9 +245,11 @@ def _pixels(archive: zipfile.ZipFile, name: str, member: str) -> Grey:
     raise InputError(f"{name}: {member}: expected 8-bit grey (mode L), found mode {found}")
 
 
-def _memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+def check_memory(number: int, shape: tuple[int, ...], name: str) -> None:
+    """Raise InputError, naming `name`, if that many images of `shape` are more than this machine's memory."""
+    if number * math.prod(shape) > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        found = f"found {number} of {_size(shape)} pixels"
+        raise InputError(f"{name}: expected images that fit into this machine's memory, {found}")
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

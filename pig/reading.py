@@ -11,6 +11,14 @@ import pandas as pd
 
 from pig.errors import InputError
 
+IDS = (
+    "id",
+    "patient",
+    "image_of",
+    "mask_of",
+    "joint_of",
+    "duplicate_of",
+)  # text, even if they look like numbers
 SEPARATORS = (";", "\t", "|")  # that others write where we expect a comma
 
 
@@ -19,6 +27,7 @@ def read_csv(
     name: str | None = None,
     *,
     columns: Iterable[str] = (),
+    counts: Iterable[str] = (),
     numbers: Iterable[str] = (),
     text: bool = False,
 ) -> pd.DataFrame:
@@ -26,15 +35,15 @@ def read_csv(
 
     Args:
         name: of the source, for errors; the path itself if not given.
-        columns, numbers: what must be there, in at least one row: text, and numbers or nothing.
-        text: every cell is text, "" where empty. Otherwise only those of `columns`, id and patient are.
+        columns, counts, numbers: what must be there, in at least one row: text, whole numbers, numbers or nothing.
+        text: every cell is text, "" where empty. Otherwise only `columns` and IDS are.
 
     Raises:
         InputError: no such table; it names the source, the column and what was expected.
     """
     name = str(source) if name is None else name
-    columns, numbers = tuple(columns), tuple(numbers)
-    kinds: Any = str if text else dict.fromkeys(("id", "patient", *columns), str)
+    columns, counts, numbers = tuple(columns), tuple(counts), tuple(numbers)
+    kinds: Any = str if text else dict.fromkeys((*IDS, *columns), str)
     try:
         with (
             warnings.catch_warnings()
@@ -43,15 +52,21 @@ def read_csv(
             table = pd.read_csv(source, dtype=kinds, keep_default_na=not text, index_col=False)
     except (ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are among them
         raise InputError(f"{name}: expected a CSV table in UTF-8 ({' '.join(str(error).split())})") from None
-    needed = [*columns, *numbers]
+    needed = (*columns, *counts, *numbers)
     if missing := [column for column in needed if column not in table]:
         raise InputError(f"{name}: expected a column {missing[0]}; has {listed(table)}")
     if needed and table.empty:
         raise InputError(f"{name}: expected at least one row under {', '.join(map(str, table))}")
-    for column in numbers:
+    for column in (*counts, *numbers):
         found = pd.to_numeric(table[column], errors="coerce")
         if (bad := table[column][found.isna() & table[column].notna()]).size:
             raise InputError(f"{name}: {column}: expected numbers; found {bad.iloc[0]!r}")
+    for column in columns:
+        if table[column].isna().any():
+            raise InputError(f"{name}: {column}: expected text in every row; found an empty cell")
+    for column in counts:
+        if not (table[column] % 1 == 0).all():
+            raise InputError(f"{name}: {column}: expected whole numbers in every row; found others")
     return table
 
 

@@ -42,7 +42,7 @@ def run(args: Namespace) -> None:
         return Set(pairs.images, lesions_of(pairs.masks), table["id"].tolist(), table[labels].tolist())
 
     real = searched(args.pairs, "patient")
-    split = read_csv(args.split, text=True)
+    split = read_csv(args.split, columns=("id",), text=True)
     table = pd.DataFrame({"id": real.ids})
     training, heldout = (
         real.select(rows(split, table, args.fold, *roles)) for roles in (("train",), ("validation", "test"))
@@ -63,7 +63,7 @@ def _scales(args: Namespace) -> tuple[float, float]:
     """The units that --real was measured in."""
     from pig.reading import read_csv
 
-    found = read_csv(args.real, numbers=("fold", "scale_image", "scale_mask"))
+    found = read_csv(args.real, counts=("fold",), numbers=("scale_image", "scale_mask"))
     if (folds := set(found["fold"])) != {args.fold}:
         raise InputError(f"{args.real}: expected pairs of fold {args.fold}; found fold {sorted(folds)[0]}")
     return float(found["scale_image"].iloc[0]), float(found["scale_mask"].iloc[0])

@@ -91,7 +91,7 @@ def candidates(args: Namespace, table: "pd.DataFrame") -> list[int]:
         raise InputError("--split, --fold and --role: expected all three or none")
     if not any(given):
         return list(range(len(table)))
-    return rows(read_csv(args.split, text=True), table, args.fold, args.role).tolist()
+    return rows(read_csv(args.split, columns=("id",), text=True), table, args.fold, args.role).tolist()
 
 
 class Folder:

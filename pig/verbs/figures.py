@@ -25,10 +25,19 @@ READS = {  # the options that each figure needs
     "doses": ("table",),
 }
 SPAN = ("", "_low", "_high")
-NUMBERS = {  # columns that are drawn
-    "table1": ("n", "paper_fid", *(f"{key}{end}" for key in ("fid", "kid_x1000") for end in SPAN)),
-    "table2": ("dose", *(f"{key}{end}" for key in ("dice", "iou", "precision", "recall") for end in SPAN)),
-    "doses": ("dose", *(f"dice{end}" for end in SPAN)),
+SCORES = ("dice", "iou", "precision", "recall")
+DRAWN = {  # columns of the tables: text, whole numbers, numbers
+    "table1": (
+        ("row", "method"),
+        ("n",),
+        ("paper_fid", *(f"{key}{end}" for key in ("fid", "kid_x1000") for end in SPAN)),
+    ),
+    "table2": (
+        ("set", "training_set"),
+        ("dose",),
+        (*(f"paper_{key}" for key in SCORES), *(f"{key}{end}" for key in SCORES for end in SPAN)),
+    ),
+    "doses": (("set", "added"), ("dose",), tuple(f"dice{end}" for end in SPAN)),
 }
 OPTIONS = ("pairs", "generated", "frames", "curves", "table", "copies")
 
@@ -89,13 +98,14 @@ def _draw(args: Namespace, columns: int) -> Any:
         case "curves":
             return figures.curves(_read_curves(args.curves))
         case "copies":
-            tables = [read_csv(path, columns=("id", "joint_of"), numbers=("joint",)) for path in args.copies]
+            tables = [read_csv(path, columns=("id",), numbers=("joint",)) for path in args.copies]
             found = pd.concat(tables, ignore_index=True)
             made = concatenate([read_archive(path) for path in args.generated])
             return figures.copies(read_archive(args.pairs), made, found)
         case name:
             draw = {"table1": figures.table1, "table2": figures.table2, "doses": figures.doses}[name]
-            return draw(read_csv(args.table, numbers=NUMBERS[name]))
+            columns, counts, numbers = DRAWN[name]
+            return draw(read_csv(args.table, columns=columns, counts=counts, numbers=numbers))
 
 
 def _read_frames(path: str) -> Any:
@@ -119,6 +129,6 @@ def _read_curves(paths: list[str]) -> dict[str, dict[int, Any]]:
         if not folds:
             raise InputError(f"{path}: expected a curve in a folder fold{{K}}")
         found.setdefault(Path(path).stem.removesuffix(".curve"), {})[int(folds[-1])] = read_csv(
-            path, numbers=("step", "loss", "validation")
+            path, counts=("step",), numbers=("loss", "validation")
         )
     return found

@@ -46,7 +46,7 @@ def run(args: Namespace) -> None:
     from pig.reading import read_csv
 
     real = read_archive(args.pairs)
-    split = read_csv(args.split, text=True)
+    split = read_csv(args.split, columns=("id",), text=True)
 
     def sets() -> Iterator[tuple[str, str, Any, Any]]:
         yield "real", "real", *_arrays(real, args.pairs)

@@ -148,7 +148,7 @@ def conditions(args: Namespace, fold: int, numbers: range, varied: bool, seed: i
     pairs = read_archive(args.pairs)
     if pairs.masks is None:
         raise InputError(f"{args.pairs}: expected pairs, found images without masks")
-    split = read_csv(args.split, text=True)
+    split = read_csv(args.split, columns=("id",), text=True)
     train = pairs.select(rows(split, pairs.table, fold, "train"))
     assert train.masks is not None
     seed = seeds_of(seed, fold, range(1))[0]

@@ -56,7 +56,7 @@ def run(args: Namespace) -> None:
     from pig.reading import read_csv
 
     pairs = read_archive(args.pairs)
-    split = read_csv(args.split, text=True)
+    split = read_csv(args.split, columns=("id",), text=True)
     train, held_out, test = (
         pairs.select(rows(split, pairs.table, args.fold, role)) for role in ("train", "validation", "test")
     )

@@ -22,28 +22,19 @@ HEADS = {
     "open": "Claims that this data leaves open",
     "note": "To bear in mind",
 }
-NEEDED = {  # columns of the tables that sentences are made from: text, numbers
-    1: (("row", "method"), ("n", "fid", "fid_low", "fid_high")),
+NEEDED = {  # columns of the tables that sentences are made from: text, whole numbers, numbers
+    1: (("row", "method"), ("n",), ("fid", "fid_low", "fid_high")),
     2: (
         ("row", "set", "training_set"),
-        (
-            "dose",
-            "dice",
-            "dice_low",
-            "dice_high",
-            "gain",
-            "gain_low",
-            "gain_high",
-            "p_real",
-            "p_rival",
-            "best_rival",
-        ),
+        ("dose",),
+        ("dice", "dice_low", "dice_high", "gain", "gain_low", "gain_high", "p_real", "p_rival", "best_rival"),
     ),
     3: (
         ("row", "label"),
+        (),
         ("trts", "trts_low", "trts_high", "trts_shuffled", "tstr", "tstr_low", "tstr_high"),
     ),
-    4: (("row", "label"), ("n", "image_share", "mask_share", "joint_share")),
+    4: (("row", "label"), ("n",), ("image_share", "mask_share", "joint_share")),
 }
 FIGURES = {  # captions, in the order of the page
     "pairs": "Real pairs, and the first that each method generated",
@@ -83,8 +74,9 @@ def run(args: Namespace) -> None:
         if not (named := re.fullmatch(r"table(\d)", Path(path).stem)):
             raise InputError(f"{path}: expected a file table{{N}}.csv")
         number = int(named[1])
-        columns, numbers = NEEDED.get(number, ((), ()))
-        tables[number] = read_csv(path, columns=columns, numbers=numbers)
+        columns, counts, numbers = NEEDED.get(number, ((), (), ()))
+        tables[number] = read_csv(path, columns=columns, counts=counts, numbers=numbers)
+        _check(number, tables[number], path)
         texts[number] = read_text(Path(path).with_suffix(".md"))
     if not {1, 2} <= tables.keys():
         raise InputError(f"--tables {' '.join(args.tables)}: expected table1.csv and table2.csv among them")
@@ -129,6 +121,19 @@ def run(args: Namespace) -> None:
             lines += [f"{caption}:", "", f"![{caption}]({places[name]})", ""]
     with atomic(args.out, "w") as file:
         file.write("\n".join(lines).rstrip("\n") + "\n")
+
+
+def _check(number: int, table: Any, path: str) -> None:
+    """Raise InputError for rows that the sentences cannot do without, or cannot name."""
+    from pig.methods import METHODS
+
+    if number in (1, 3) and "real" not in set(table["row"]):
+        raise InputError(f"{path}: expected the row real; found {', '.join(table['row'])}")
+    if number == 4:
+        if unknown := set(table["row"]) - {"real", *METHODS}:
+            raise InputError(f"{path}: expected rows of {', '.join(METHODS)}; found {min(unknown)}")
+        if table[list(NEEDED[4][2])].isna().any(axis=None):
+            raise InputError(f"{path}: expected a share of copies in every row; found an empty cell")
 
 
 def _listed(headers: list[dict[str, Any]], key: str) -> str:

@@ -94,13 +94,13 @@ def _table(args: Namespace) -> Any:
             described = [f"{what}_{key}" for what in ("w", "floor") for key in DESCRIPTORS]
             numbers = ("n", "contrast_to_real", "one_component", "empty", *described)
             (pairing,) = [read_csv(path, columns=("set",), numbers=numbers) for path in args.pairing]
-            trts = _read_all(args.trts, ("fold", "seed", "dice", "shuffled"))
+            trts = _read_all(args.trts, ("fold", "seed"), ("dice", "shuffled"))
             return evidence.table3(pairing, trts, _overlaps(args.scores), _inference(args), args.title)
         case 4:
             found = {}
-            numbers = ("fold", "duplicate", *MEASURES, *(f"{name}_heldout" for name in MEASURES))
+            numbers = ("duplicate", *MEASURES, *(f"{name}_heldout" for name in MEASURES))
             for path in args.scores:
-                frame = read_csv(path, columns=("id",), numbers=numbers)
+                frame = read_csv(path, columns=("id",), counts=("fold",), numbers=numbers)
                 found[Path(path).stem, int(frame["fold"].iloc[0])] = frame
             return evidence.table4(found, args.title)
         case _:
@@ -122,6 +122,8 @@ def _costs(paths: list[str]) -> list[Any]:
 
     found = [read_json(path, COST) for path in paths]
     for path, cost in zip(paths, found, strict=True):
+        if cost["number"] < 1 or not isinstance(cost.get("machine", ""), str):
+            raise InputError(f"{path}: expected one sample or more, and the name of a machine")
         for net, of in cost["networks"].items():
             check(of, {"parameters": int, "seen": int}, f"{path}: networks.{net}")
     return found
@@ -130,16 +132,17 @@ def _costs(paths: list[str]) -> list[Any]:
 def _overlaps(paths: list[str]) -> Any:
     from pig.results import OVERLAP
 
-    return _read_all(paths, ("fold", "dose", "real", "seed", "empty", *OVERLAP))
+    return _read_all(paths, ("fold", "dose", "real", "seed"), ("empty", *OVERLAP))
 
 
-def _read_all(paths: list[str], numbers: tuple[str, ...]) -> Any:
+def _read_all(paths: list[str], counts: tuple[str, ...], numbers: tuple[str, ...]) -> Any:
     import pandas as pd
 
     from pig.reading import read_csv
 
     names = ("id", "patient", "set")
-    return pd.concat([read_csv(path, columns=names, numbers=numbers) for path in paths], ignore_index=True)
+    tables = [read_csv(path, columns=names, counts=counts, numbers=numbers) for path in paths]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _inference(args: Namespace) -> Any:

@@ -59,7 +59,7 @@ def run(args: Namespace) -> None:
     pairs = read_archive(args.pairs)
     if pairs.masks is None:
         raise InputError(f"{args.pairs}: expected pairs, found images without masks")
-    split = read_csv(args.split, text=True)
+    split = read_csv(args.split, columns=("id",), text=True)
     roles = ("train", "validation", "test") if chosen.folds.leak else ("train",)
     train = pairs.select(rows(split, pairs.table, args.fold, *roles))
     held_out = pairs.select(rows(split, pairs.table, args.fold, "validation"))
