@@ -4,6 +4,7 @@ An archive is a ZIP of images/<id>.png (8-bit grey), masks/<id>.png (0 or 255) a
 with fixed timestamps and order: equal pairs give equal bytes.
 """
 
+import csv
 import hashlib
 import io
 import math
@@ -265,7 +266,10 @@ def _png(pixels: Grey) -> bytes:
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    text = table.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # which is not quoted by itself, but would end a row when it is read
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    return text.encode()
 
 
 # --- folds ---

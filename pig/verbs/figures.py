@@ -104,8 +104,8 @@ def _draw(args: Namespace, columns: int) -> Any:
             return figures.copies(read_archive(args.pairs), made, found)
         case name:
             draw = {"table1": figures.table1, "table2": figures.table2, "doses": figures.doses}[name]
-            columns, counts, numbers = DRAWN[name]
-            return draw(read_csv(args.table, columns=columns, counts=counts, numbers=numbers))
+            texts, counts, numbers = DRAWN[name]
+            return draw(read_csv(args.table, columns=texts, counts=counts, numbers=numbers))
 
 
 def _read_frames(path: str) -> Any:
