@@ -193,13 +193,9 @@ def _content(archive: zipfile.ZipFile, name: str, member: str) -> bytes:
     if member not in archive.NameToInfo:
         raise InputError(f"{name}: expected a member {member}")
     info = archive.getinfo(member)
-    if info.compress_type not in (
-        zipfile.ZIP_STORED,
-        zipfile.ZIP_DEFLATED,
-    ):  # others decompress without a bound
-        raise InputError(
-            f"{name}: {member}: expected it stored or deflated, found method {info.compress_type}"
-        )
+    method = info.compress_type
+    if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others decompress without a bound
+        raise InputError(f"{name}: {member}: expected it stored or deflated, found method {method}")
     try:
         with archive.open(info) as file:
             content = file.read(BYTES + 1)
@@ -231,9 +227,7 @@ def _pixels(archive: zipfile.ZipFile, name: str, member: str) -> Grey:
     content = io.BytesIO(_content(archive, name, member))
     try:
         with (
-            warnings.catch_warnings(
-                action="ignore", category=Image.DecompressionBombWarning
-            ),  # ours is stricter
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
             Image.open(content, formats=["PNG"]) as image,
         ):
             if image.width * image.height > PIXELS:  # by the header; nothing is decoded yet

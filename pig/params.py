@@ -1,7 +1,9 @@
 """params.yaml -> frozen, validated settings. An unknown, missing or ill-typed key is an error that names it."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, TypeVar
@@ -21,7 +23,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-NODES = 100_000  # values of a file of settings
+NODES, LENGTH, DEPTH = 100_000, 10**6, 100  # values, characters and nested brackets of a file of settings
 Sections = SimpleNamespace  # one attribute a section, e.g. sections.network.width
 Prediction = Literal["eps", "v", "x0"]
 
@@ -303,6 +305,11 @@ def load(path: str | Path, profile: str | None = None) -> Params:
 
 def _yaml(text: str, name: str) -> Any:
     """The values in `text`, whose anchors may not blow up and whose keys are there once. Raises InputError."""
+    nested = accumulate((char in "[{") - (char in "]}") for char in text)
+    if len(text) > LENGTH or max(nested, default=0) > DEPTH:  # PyYAML would take its time
+        raise InputError(
+            f"{name}: expected at most {LENGTH} characters, and {DEPTH} brackets within each other"
+        )
     try:
         tree = yaml.compose(text, yaml.SafeLoader)
         if tree is not None and _nodes(tree, {}, name) > NODES:
@@ -325,7 +332,7 @@ def _nodes(node: yaml.Node, known: dict[int, int], name: str) -> int:
         below = [node.value] if isinstance(node, yaml.ScalarNode) else node.value
         if isinstance(node, yaml.MappingNode):
             keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if twice := [key for key in keys if keys.count(key) > 1]:
+            if twice := [key for key, number in Counter(keys).items() if number > 1]:
                 line = node.start_mark.line + 1
                 raise InputError(f"{name}: {twice[0]}: expected each key once in the section of line {line}")
             below = [part for pair in node.value for part in pair]

@@ -11,14 +11,8 @@ import pandas as pd
 
 from pig.errors import InputError
 
-IDS = (
-    "id",
-    "patient",
-    "image_of",
-    "mask_of",
-    "joint_of",
-    "duplicate_of",
-)  # text, even if they look like numbers
+# Columns of text, even if it looks like numbers.
+IDS = ("id", "patient", "image_of", "mask_of", "joint_of", "duplicate_of")
 SEPARATORS = (";", "\t", "|")  # that others write where we expect a comma
 
 
@@ -45,9 +39,8 @@ def read_csv(
     columns, counts, numbers = tuple(columns), tuple(counts), tuple(numbers)
     kinds: Any = str if text else dict.fromkeys((*IDS, *columns), str)
     try:
-        with (
-            warnings.catch_warnings()
-        ):  # pandas only warns where rows are longer than the header, and cuts them
+        with warnings.catch_warnings():
+            # Where all rows are longer than the header pandas would cut them, with no more than a warning.
             warnings.simplefilter("error", pd.errors.ParserWarning)
             table = pd.read_csv(source, dtype=kinds, keep_default_na=not text, index_col=False)
     except (ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are among them
