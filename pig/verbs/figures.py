@@ -37,7 +37,7 @@ DRAWN = {  # columns of the tables: text, whole numbers, numbers
         ("dose",),
         (*(f"paper_{key}" for key in SCORES), *(f"{key}{end}" for key in SCORES for end in SPAN)),
     ),
-    "doses": (("set", "added"), ("dose",), tuple(f"dice{end}" for end in SPAN)),
+    "doses": (("set",), ("dose",), tuple(f"dice{end}" for end in SPAN)),
 }
 OPTIONS = ("pairs", "generated", "frames", "curves", "table", "copies")
 

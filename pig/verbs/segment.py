@@ -176,9 +176,10 @@ class Finished:
         self.path = None if state is None else Path(f"{state}.json")
         self.results: dict[str, list[str]] = {}
         if self.path and self.path.exists():
-            from pig.reading import read_json
-
-            found = read_json(self.path)
+            try:
+                found = json.loads(self.path.read_text(encoding="utf-8"))
+            except (ValueError, RecursionError):
+                found = None
             tables = found.values() if isinstance(found, dict) else [None]
             if not all(
                 isinstance(two, list) and [type(table) for table in two] == [str, str] for two in tables
