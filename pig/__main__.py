@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from pig import __version__
-from pig.errors import InputError
+from pig.errors import InputError, plain
 
 VERBS = {
     "phantom": "phantom",
@@ -60,17 +60,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_args(arguments)
     try:
         args.run(args)
-    except (InputError, FileNotFoundError, IsADirectoryError, PermissionError) as error:
+    except (InputError, OSError, MemoryError, FloatingPointError) as error:
         if os.environ.get("PIG_TRACEBACK"):
             raise
-        print(f"pig: {_one_line(error)}", file=sys.stderr)
+        print(f"pig: {plain(_told(error))}", file=sys.stderr)
         return 2
     return 0
 
 
-def _one_line(error: Exception) -> str:
+def _told(error: Exception) -> str:
+    """What the user is told: of the system's errors (no such file, disk full, a loop of links) the path and reason."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {(error.strerror or 'cannot be read').lower()}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory for what the input or the settings ask ({error})"
     return str(error)
 
 

@@ -57,6 +57,10 @@ def table3(
     scores = check_overlaps(scores, 3)
     found = pairing.set_index("set")
     methods = [name for name in METHODS if any(key.endswith(f"/{name}") for key in found.index)]
+    if not methods:
+        raise InputError(
+            f"table 3: expected sets fold{{K}}/NAME of methods in the pairing; found {found.index[0]}"
+        )
     ordered = [f"w_{key}" for key in DESCRIPTORS]
 
     def over_folds(name: str) -> pd.DataFrame:

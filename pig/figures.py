@@ -459,6 +459,8 @@ def doses(frame: pd.DataFrame) -> Figure:
     alone = frame[frame["set"] == "real"]
     grouped = frame[frame["dose"] > 0].groupby("set", sort=False)
     parts = {str(name): pd.concat([alone, part.sort_values("dose")]) for name, part in grouped}
+    if not parts:
+        raise InputError("table 2: expected rows with pairs added to the real ones; found none")
     panels = list(dict.fromkeys(name.removesuffix(VARIED) for name in parts))
     with _styled():
         columns = min(3, len(panels))
@@ -531,8 +533,8 @@ def _bars(
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    low_end = min(0, *values, *np.nan_to_num(low), *marks)  # a KID can be negative
-    axes.set_xlim(1.1 * low_end, max(1.28 * max(ends), 1.1 * max(0, *marks), 1e-9))
+    low_end = min([0, *values, *np.nan_to_num(low), *marks])  # a KID can be negative
+    axes.set_xlim(1.1 * low_end, max(1.28 * max(ends), 1.1 * max([0, *marks]), 1e-9))
 
 
 def _whiskers() -> Line2D:

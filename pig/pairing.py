@@ -106,7 +106,8 @@ def report(sets: Iterable[tuple[str, str, NDArray[np.uint8], Masks]], ring: floa
             if label == reference:
                 real[reference] = found
             theirs = real[reference]
-            ratios = {f"{key}_to_real": found[key] / theirs[key] for key in ("contrast", "area")}
+            keys = [key for key in ("contrast", "area") if theirs[key]]  # flat images have no contrast
+            ratios = {f"{key}_to_real": found[key] / theirs[key] for key in keys}
             rows.append({"set": label, **found, **ratios})
     return pd.DataFrame(rows)
 

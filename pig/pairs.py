@@ -4,10 +4,15 @@ An archive is a ZIP of images/<id>.png (8-bit grey), masks/<id>.png (0 or 255) a
 with fixed timestamps and order: equal pairs give equal bytes.
 """
 
+import csv
 import hashlib
 import io
+import math
+import os
 import re
+import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from pig.errors import InputError
+from pig.reading import read_csv
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +35,8 @@ COLUMNS = ("id", "patient", "view", "slice", "origin", "seed")
 ROLES = ("train", "validation", "test")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")  # ids are file names, on any system
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can tell
+PIXELS = 2**26  # of an image, 8192 x 8192: one of more is refused by its header, before it is decoded
+BYTES = 2**27  # of a member, twice as many: no more are read, whatever the archive says of its size
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,11 @@ def _check(table: pd.DataFrame, name: str) -> None:
     ids = table["id"]
     if twice := sorted(ids[ids.duplicated()]):
         raise InputError(f"{name}: expected unique ids, found {twice[0]!r} more than once")
+    folded = ids.str.casefold()
+    if clash := sorted(ids[folded.duplicated(keep=False)]):
+        raise InputError(
+            f"{name}: ids {clash[0]!r} and {clash[1]!r}: expected names that differ by more than case"
+        )
     if unfit := [text for text in ids if not NAME.fullmatch(text)]:
         raise InputError(f"{name}: id {unfit[0]!r}: expected letters, digits, '_', '-', '.' (a file name)")
 
@@ -145,22 +158,23 @@ def read_archive(file: str | Path | IO[bytes]) -> Pairs:
     Raises:
         InputError: names the archive, the member, and what was expected.
     """
-    name = str(file) if isinstance(file, str | Path) else str(getattr(file, "name", "archive"))
+    if isinstance(file, str | Path):
+        with open(file, "rb") as opened:
+            return read_archive(opened)
+    name = str(getattr(file, "name", "archive"))
     try:
-        with zipfile.ZipFile(file) as archive:
-            return _read(archive, name)
-    except (zipfile.BadZipFile, EOFError) as error:
+        archive = zipfile.ZipFile(file)
+    except Exception as error:  # arbitrary bytes make zipfile stumble in arbitrary ways
         raise InputError(f"{name}: expected a ZIP archive of pairs ({error})") from None
+    with archive:
+        return _read(archive, name)
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> Pairs:
-    members = set(archive.namelist())
-    if "pairs.csv" not in members:
-        raise InputError(f"{name}: expected a member pairs.csv")
-    try:
-        table = pd.read_csv(io.BytesIO(archive.read("pairs.csv")), dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise InputError(f"{name}: pairs.csv: expected a table ({' '.join(str(error).split())})") from None
+    members = archive.namelist()
+    if twice := [member for member, number in Counter(members).items() if number > 1]:
+        raise InputError(f"{name}: {twice[0]}: expected one member of that name, found several")
+    table = read_csv(io.BytesIO(_content(archive, name, "pairs.csv")), f"{name}: pairs.csv", text=True)
     _check(table, f"{name}: pairs.csv")
     if table.empty:
         raise InputError(f"{name}: pairs.csv: expected at least one pair")
@@ -174,6 +188,24 @@ def _read(archive: zipfile.ZipFile, name: str) -> Pairs:
     return Pairs(images, masks > 0, table)
 
 
+def _content(archive: zipfile.ZipFile, name: str, member: str) -> bytes:
+    """What a member holds, never more than BYTES of it in memory."""
+    if member not in archive.NameToInfo:
+        raise InputError(f"{name}: expected a member {member}")
+    info = archive.getinfo(member)
+    method = info.compress_type
+    if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others decompress without a bound
+        raise InputError(f"{name}: {member}: expected it stored or deflated, found method {method}")
+    try:
+        with archive.open(info) as file:
+            content = file.read(BYTES + 1)
+    except Exception as error:  # encrypted, cut off, of another checksum; zlib's and the system's own
+        raise InputError(f"{name}: {member}: expected a whole member ({error})") from None
+    if len(content) > BYTES:
+        raise InputError(f"{name}: {member}: expected at most {BYTES} bytes, found more")
+    return content
+
+
 def _stack(archive: zipfile.ZipFile, name: str, members: list[str], shape: tuple[int, ...] = ()) -> Grey:
     """(N, H, W) pixels of the members, all of one size: `shape`, or that of the first."""
     out: Grey | None = None
@@ -181,6 +213,7 @@ def _stack(archive: zipfile.ZipFile, name: str, members: list[str], shape: tuple
         pixels = _pixels(archive, name, member)
         if out is None:
             shape = shape or pixels.shape
+            check_memory(len(members), shape, name)
             out = np.empty((len(members), *shape), np.uint8)
         if pixels.shape != shape:
             found = f"expected {_size(shape)} pixels (height x width), found {_size(pixels.shape)}"
@@ -191,16 +224,27 @@ def _stack(archive: zipfile.ZipFile, name: str, members: list[str], shape: tuple
 
 
 def _pixels(archive: zipfile.ZipFile, name: str, member: str) -> Grey:
+    content = io.BytesIO(_content(archive, name, member))
     try:
-        with Image.open(io.BytesIO(archive.read(member)), formats=["PNG"]) as image:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(content, formats=["PNG"]) as image,
+        ):
+            if image.width * image.height > PIXELS:  # by the header; nothing is decoded yet
+                raise ValueError(f"{image.width}x{image.height} pixels are more than {PIXELS}")
             if image.mode == "L":
                 return np.asarray(image)
             found = image.mode
-    except KeyError:
-        raise InputError(f"{name}: expected a member {member}") from None
-    except (OSError, SyntaxError, zipfile.BadZipFile) as error:
+    except Exception as error:  # arbitrary bytes make Pillow stumble in arbitrary ways
         raise InputError(f"{name}: {member}: expected a whole PNG image ({error})") from None
     raise InputError(f"{name}: {member}: expected 8-bit grey (mode L), found mode {found}")
+
+
+def check_memory(number: int, shape: tuple[int, ...], name: str) -> None:
+    """Raise InputError, naming `name`, if that many images of `shape` are more than this machine's memory."""
+    if number * math.prod(shape) > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        found = f"found {number} of {_size(shape)} pixels"
+        raise InputError(f"{name}: expected images that fit into this machine's memory, {found}")
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
@@ -216,7 +260,10 @@ def _png(pixels: Grey) -> bytes:
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    return table.to_csv(index=False, lineterminator="\n").encode()
+    text = table.to_csv(index=False, lineterminator="\n")
+    if "\r" in text:  # which is not quoted by itself, but would end a row when it is read
+        text = table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    return text.encode()
 
 
 # --- folds ---
@@ -268,7 +315,7 @@ def rows(split: pd.DataFrame, table: pd.DataFrame, fold: int, *roles: str) -> ND
     """The rows of `table`, ascending, whose pairs have one of `roles` (train, validation, test) in `fold`.
 
     Raises:
-        InputError: an unknown role or fold, or a split of other pairs than the table's.
+        InputError: an unknown role or fold, a split that is none, or one of other pairs than the table's.
     """
     if unknown := [role for role in roles if role not in ROLES]:
         raise InputError(f"role {unknown[0]!r}: expected some of {', '.join(ROLES)}")
@@ -276,6 +323,14 @@ def rows(split: pd.DataFrame, table: pd.DataFrame, fold: int, *roles: str) -> ND
     if missing := [name for name in ("id", column) if name not in split]:
         raise InputError(f"split: expected a column {missing[0]}, found {', '.join(map(str, split))}")
     role_of = dict(zip(split["id"].astype(str), split[column], strict=True))
+    if len(role_of) < len(split):
+        raise InputError(
+            f"split: expected unique ids, found {split['id'][split['id'].duplicated()].iloc[0]!r} twice"
+        )
+    if odd := [(name, role) for name, role in role_of.items() if role not in ROLES]:
+        raise InputError(
+            f"split: {column} of {odd[0][0]!r}: expected {', '.join(ROLES)}, found {odd[0][1]!r}"
+        )
     ids = table["id"].astype(str)
     if differ := sorted(role_of.keys() ^ set(ids)):
         where = "pairs" if differ[0] in role_of else "split"

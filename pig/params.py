@@ -1,21 +1,29 @@
 """params.yaml -> frozen, validated settings. An unknown, missing or ill-typed key is an error that names it."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pig.errors import InputError
 
-Count = Annotated[int, Field(ge=1)]
-Seed = Annotated[int, Field(ge=0)]
+# Bounds that no study comes near: beyond, a number is a slip of the pen, and would end in a lack of memory or time.
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Channels = Annotated[int, Field(ge=1, le=4096)]
+Few = Annotated[int, Field(ge=1, le=64)]
+Side = Annotated[int, Field(ge=1, le=8192)]  # pixels; pig.pairs.PIXELS is its square
+Shape = Annotated[list[Side], Field(min_length=2, max_length=2)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+NODES, LENGTH, DEPTH = 100_000, 10**6, 100  # values, characters and nested brackets of a file of settings
 Sections = SimpleNamespace  # one attribute a section, e.g. sections.network.width
 Prediction = Literal["eps", "v", "x0"]
 
@@ -23,12 +31,12 @@ Prediction = Literal["eps", "v", "x0"]
 class Section(BaseModel):
     """A section of params.yaml; params.yaml itself says what each key means, its unit and origin."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Data(Section):
     source: str
-    size: Count
+    size: Side
 
 
 class Phantom(Section):
@@ -46,16 +54,16 @@ class Folds(Section):
 
 
 class Network(Section):
-    width: Count
-    multipliers: list[Count] = Field(min_length=1)
-    blocks: Count
+    width: Channels
+    multipliers: list[Few] = Field(min_length=1, max_length=13)  # 2 ** 13 is the longest side
+    blocks: Few
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    stem: Count
-    groups: Count
+    stem: Few
+    groups: Channels
 
 
 class Process(Section):
-    T: Count
+    T: Annotated[int, Field(ge=1, le=10**6)]
     schedule: Literal["linear", "cosine"]
     beta_1: Share
     beta_T: Share
@@ -91,11 +99,11 @@ class ControlNet(Weighted):
 
 
 class Autoencoder(Section):
-    factor: Count
-    channels: Count
-    width: Count
-    blocks: Count
-    patches: Count
+    factor: Few
+    channels: Channels
+    width: Channels
+    blocks: Few
+    patches: Few
     kl: Annotated[float, Field(ge=0)]
     adversarial: Annotated[float, Field(ge=0)]
     adversarial_start: Annotated[int, Field(ge=0)]
@@ -287,13 +295,49 @@ def load(path: str | Path, profile: str | None = None) -> Params:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path}: expected a file of settings ({error.strerror})") from error
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: expected YAML; {' '.join(str(error).split())}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: expected UTF-8; {error}") from error
+    raw = _yaml(text, str(path))
     if not isinstance(raw, dict):
         raise InputError(f"{path}: expected sections, found {type(raw).__name__}")
     return resolve({**raw, "profile": profile or raw.get("profile")}, str(path))
+
+
+def _yaml(text: str, name: str) -> Any:
+    """The values in `text`, whose anchors may not blow up and whose keys are there once. Raises InputError."""
+    nested = accumulate((char in "[{") - (char in "]}") for char in text)
+    if len(text) > LENGTH or max(nested, default=0) > DEPTH:  # PyYAML would take its time
+        raise InputError(
+            f"{name}: expected at most {LENGTH} characters, and {DEPTH} brackets within each other"
+        )
+    try:
+        tree = yaml.compose(text, yaml.SafeLoader)
+        if tree is not None and _nodes(tree, {}, name) > NODES:
+            raise InputError(
+                f"{name}: expected at most {NODES} values with all anchors written out, found more"
+            )
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{name}: expected YAML; {' '.join(str(error).split())}") from error
+    except InputError:
+        raise
+    except ValueError as error:  # of the 32nd of a month, or a number of thousands of digits
+        raise InputError(f"{name}: expected numbers and text; {error}") from error
+
+
+def _nodes(node: yaml.Node, known: dict[int, int], name: str) -> int:
+    """How many values `node` is with its aliases written out. Raises InputError for a loop, or a key twice."""
+    if id(node) not in known:
+        known[id(node)] = NODES + 1  # what is within itself has no end
+        below = [node.value] if isinstance(node, yaml.ScalarNode) else node.value
+        if isinstance(node, yaml.MappingNode):
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            if twice := [key for key, number in Counter(keys).items() if number > 1]:
+                line = node.start_mark.line + 1
+                raise InputError(f"{name}: {twice[0]}: expected each key once in the section of line {line}")
+            below = [part for pair in node.value for part in pair]
+        known[id(node)] = 1 + sum(_nodes(part, known, name) for part in below if isinstance(part, yaml.Node))
+    return known[id(node)]
 
 
 def resolve(
@@ -308,13 +352,29 @@ def resolve(
     if not isinstance(profiles, dict):
         raise InputError(f"{name}: profiles: expected a section a profile")
     chosen = base.get("profile")
-    if chosen not in profiles:
-        raise InputError(f"{name}: profile: expected one of {', '.join(profiles)}; found {chosen!r}")
-    merged = overlay(overlay(base, profiles[chosen] or {}), over or {})
+    if not isinstance(chosen, str) or chosen not in profiles:
+        raise InputError(
+            f"{name}: profile: expected one of {', '.join(map(str, profiles))}; found {chosen!r}"
+        )
+    changes = profiles[chosen] or {}
+    if not isinstance(changes, dict):
+        raise InputError(f"{name}: profiles.{chosen}: expected sections; found {changes!r}")
+    merged = overlay(overlay(base, changes), over or {})
     try:
-        return Params.model_validate_json(json.dumps(merged))
+        text = json.dumps(merged)
+    except (TypeError, ValueError, RecursionError) as error:  # a date, a set, a loop
+        raise InputError(f"{name}: expected numbers, text, lists and sections; {error}") from None
+    return _validated(Params, text, name)
+
+
+Kind = TypeVar("Kind", bound=BaseModel)
+
+
+def _validated(kind: type[Kind], text: str, name: str, section: str = "") -> Kind:
+    try:
+        return kind.model_validate_json(text)
     except ValidationError as error:
-        raise InputError(f"{name}: {_explain(error)}") from None
+        raise InputError(f"{name}: {_explain(error, section)}") from None
 
 
 def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -335,25 +395,61 @@ def from_json(text: str, names: Iterable[str]) -> Sections:
     """The inverse of `to_json`: the named sections, each validated. Raises InputError."""
     try:
         raw = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"--cfg: expected JSON ({error})") from None
     out = {}
     for name in names:
-        if name not in raw:
+        if not isinstance(raw, dict) or name not in raw:
             raise InputError(f"--cfg: expected the section {name}")
         kind = Params.model_fields[name].annotation
         assert isinstance(kind, type) and issubclass(kind, Section)
-        try:
-            out[name] = kind.model_validate_json(json.dumps(raw[name]))
-        except ValidationError as error:
-            raise InputError(f"--cfg: {name}.{_explain(error)}") from None
+        out[name] = _validated(kind, json.dumps(raw[name]), "--cfg", name)
     return Sections(**out)
 
 
-def _explain(error: ValidationError) -> str:
+class Header(BaseModel):
+    """What the file of a network says of it, so far as it is used."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    net: str
+    network: Network
+    process: Process
+    prediction: Literal["eps", "v", "x0", ""]
+    autoencoder: Autoencoder | None = None
+    fold: Seed = 0
+    seen: Seed = 0
+    size: Shape | None = None
+
+
+class SegmenterHeader(BaseModel):
+    """What the file of a segmenter says of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    encoder: str
+    depth: Annotated[int, Field(ge=3, le=5)]
+    decoder_channels: list[Channels]
+    fold: Seed
+    seed: Seed
+    size: Shape
+
+    @model_validator(mode="after")
+    def _one_channel_a_level(self) -> "SegmenterHeader":
+        if len(self.decoder_channels) != self.depth:
+            raise ValueError(f"decoder_channels: expected {self.depth}, one a level of depth")
+        return self
+
+
+def header(kind: type[Kind], raw: Mapping[str, Any], name: str) -> Kind:
+    """The header of the file `name` as a Header or SegmenterHeader, each value checked. Raises InputError."""
+    return _validated(kind, json.dumps(raw), name)
+
+
+def _explain(error: ValidationError, section: str = "") -> str:
     """The first complaint in one line: the key, what is wrong, what was found."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in [*([section] if section else []), *first["loc"]])
     if first["type"] == "missing":
         return f"{key}: missing key"
     if first["type"] == "extra_forbidden":

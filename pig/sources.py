@@ -4,6 +4,7 @@ An image is made grey and 8-bit (see `window`), blank borders are cut from image
 resized to one size, the aspect ratio not kept (paper: 512x512). An empty mask stays: a slice without lesion.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from pig.errors import InputError
-from pig.pairs import Pairs
+from pig.pairs import PIXELS, Pairs
+from pig.reading import listed, read_csv
+
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(PIXELS)  # read once, when OpenCV is loaded
+import cv2
 
 Pixels: TypeAlias = NDArray[Any]
 Size: TypeAlias = tuple[int, int]  # height, width
@@ -30,6 +34,8 @@ PATIENTS = ("patient", "group", "patient_id")
 PERCENTILES = (0.1, 99.9)  # of an image of more than 8 bits: become black and white
 BLANK, NEAR = 0.99, 5  # a blank line: this share of its pixels is so near, in greys, to the frame's commonest
 FAINT = 64  # greys between the two values of a JPEG mask, at least
+BYTES = 2**30  # of a file, at most
+INVERTED = 0.75  # a lesion that covers a larger share of the outermost frame is taken for the background
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # a bad file is told once, by us
 
@@ -141,14 +147,11 @@ def read_patients(path: Path) -> dict[str, str]:
     Raises:
         InputError: no such columns, or two patients for one image.
     """
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise InputError(f"{path}: expected a CSV table ({' '.join(str(error).split())})") from None
+    table = read_csv(path, text=True)
     keys = [next((name for name in names if name in table), None) for names in (FILES, PATIENTS)]
     for key, names in zip(keys, (FILES, PATIENTS), strict=True):
         if key is None:
-            raise InputError(f"{path}: expected a column {'|'.join(names)}; has {', '.join(map(str, table))}")
+            raise InputError(f"{path}: expected a column {'|'.join(names)}; has {listed(table)}")
     out: dict[str, str] = {}
     for file, patient in zip(table[keys[0]], table[keys[1]].str.strip(), strict=True):
         stem = _stem(Path(file.strip()))
@@ -176,10 +179,10 @@ def match(
             rejected.append((str(image), f"no mask named {stem} or {stem}_mask"))
         elif patient is None:
             rejected.append((str(image), f"no patient for {stem}"))
-        elif name in cases:
-            rejected.append((str(image), f"its id {name} is that of {cases[name].image.name}"))
+        elif (key := name.casefold()) in cases:  # ids are file names, on any system
+            rejected.append((str(image), f"its id {name} is that of {cases[key].image.name}"))
         else:
-            cases[name] = Case(name, patient, image, mask_of[stem])
+            cases[key] = Case(name, patient, image, mask_of[stem])
     alone = [(str(mask), f"no image named {stem}") for stem, mask in mask_of.items() if stem not in image_of]
     return list(cases.values()), rejected + alone
 
@@ -226,15 +229,22 @@ def read_case(case: Case) -> Opened:
 
 
 def _decode(path: Path) -> Pixels:
-    """(H, W) grey, of the file's own type and values."""
+    """(H, W) grey, of the file's own type and values. What is too large is refused before it is decoded."""
+    if not path.is_file():
+        raise UnusableError(path, "expected a file, found a broken link or a device")
     try:
-        pages = cv2.imdecodemulti(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)[1]
-    except (OSError, cv2.error):
+        if path.stat().st_size > BYTES:
+            raise UnusableError(path, f"expected at most {BYTES} bytes")
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+        pages = cv2.imdecodemulti(content, cv2.IMREAD_UNCHANGED, range=(0, 2))[1]
+    except (OSError, cv2.error) as error:
+        if "CV_IO_MAX_IMAGE" in str(error):
+            raise UnusableError(path, f"expected at most {PIXELS} pixels") from None
         pages = ()
     if not pages:
         raise UnusableError(path, "not a whole image")
     if len(pages) > 1:
-        raise UnusableError(path, f"expected one slice a file, found {len(pages)} pages")
+        raise UnusableError(path, "expected one slice a file, found several pages")
     pixels = pages[0]
     if not np.isfinite(pixels).all():
         raise UnusableError(path, "expected numbers, found NaN or infinity")
@@ -263,7 +273,7 @@ def window(pixels: Pixels, path: Path) -> NDArray[np.uint8]:
 
 
 def lesion(pixels: Pixels, path: Path) -> NDArray[np.bool_]:
-    """The larger of two values is the lesion; all 0 is no lesion.
+    """The larger of two values is the lesion, unless it makes up the frame; all 0 is no lesion.
 
     Masks kept as JPEG have noise about two values: they are cut in the middle if the values are FAINT greys
     apart and no pixel is nearer to the middle than to an end, and cannot be used otherwise.
@@ -280,7 +290,12 @@ def lesion(pixels: Pixels, path: Path) -> NDArray[np.bool_]:
             raise UnusableError(path, "expected a mask of two values, found JPEG noise; use PNG")
     elif len(values) > 2:
         raise UnusableError(path, f"expected a mask of two values, found {len(values)}")
-    return pixels > low + (high - low) / 2
+    found = pixels > low + (high - low) / 2
+    if np.concatenate([found[0], found[-1], found[:, 0], found[:, -1]]).mean() > INVERTED:
+        raise UnusableError(
+            path, "expected a lesion within the image, found one around it; an inverted mask?"
+        )
+    return found
 
 
 def crop_box(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -23,6 +23,10 @@ Weights = dict[str, Tensor]
 Loss = Callable[[nn.Module, Tensor, Generator], Tensor]
 
 
+class CheckpointError(InputError):
+    """What fit() was told to go on from is no state of its model."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How to train; params.yaml says what each number means."""
@@ -115,6 +119,7 @@ def fit(
     Raises:
         InputError: fewer rows in a batch than ranks.
         FloatingPointError: the loss is not a number, at the step named.
+        CheckpointError: the checkpoint is that of another network, or none.
     """
     if recipe.batch < ranks.size:
         raise InputError(
@@ -126,10 +131,14 @@ def fit(
     best: Weights = {}
     state = _State()
     if checkpoint is not None:
-        model.load_state_dict(checkpoint["model"])
-        average.load_state_dict(checkpoint["average"])
-        optimizer.load_state_dict(checkpoint["optimizer"])
-        best, state = checkpoint["best"], _State(**checkpoint["state"])
+        try:
+            model.load_state_dict(checkpoint["model"])
+            average.load_state_dict(checkpoint["average"])
+            optimizer.load_state_dict(checkpoint["optimizer"])
+            best, state = checkpoint["best"], _State(**checkpoint["state"])
+            _check(model, optimizer, state, best)
+        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError("expected the training state of this network") from error
 
     def weights() -> Weights:
         return best if recipe.keep == "best" and best else _copy(average)
@@ -153,6 +162,18 @@ def fit(
         if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
             best = _validate(average, validate, state, best, optimizer)
         yield Progress(state.step, value, state.curve, weights, snapshot)
+
+
+def _check(model: nn.Module, optimizer: torch.optim.Optimizer, state: _State, best: Weights) -> None:
+    """Raise ValueError where torch would not notice: fused Adam writes past moments of another size."""
+    for weight, moments in optimizer.state.items():
+        if not all(moments[key].shape == weight.shape for key in ("exp_avg", "exp_avg_sq")):
+            raise ValueError("moments of another size")
+    if not all(value.isfinite().all() for value in model.state_dict().values()):
+        raise ValueError("weights that are not numbers")
+    kinds = {name: type(value) for name, value in vars(_State()).items()}
+    if not isinstance(best, dict) or kinds != {name: type(value) for name, value in vars(state).items()}:
+        raise ValueError("values of other kinds")
 
 
 def _step(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
@@ -56,14 +56,18 @@ def load(path: str | Path, required: Iterable[str] = REQUIRED) -> tuple[dict[str
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, no dict
-    except SafetensorError as error:
+    except OSError:
+        raise
+    except Exception as error:  # its own, and those of a dtype that this torch lacks
         raise InputError(f"{path}: not a .safetensors file ({one_line(error)})") from error
     if HEADER not in metadata:
         raise InputError(f"{path}: no header of `pig` in the file; expected a network that `pig train` wrote")
     try:
         header = json.loads(metadata[HEADER])
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: the header is not JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise InputError(f"{path}: the header is {type(header).__name__}; expected keys and values")
     for key in required:
         if key not in header:
             raise InputError(f"{path}: the header lacks {key}; found {', '.join(header) or 'nothing'}")
@@ -82,13 +86,20 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], source: str | Path) -> N
 
 
 def match(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str | Path) -> None:
-    """Raise InputError unless `state` has the keys and shapes of `expected`, which may be on the meta device."""
+    """Raise InputError unless `state` has the keys, shapes and kinds of `expected`, and finite numbers.
+
+    `expected` may be on the meta device.
+    """
     for key, tensor in expected.items():
         if key not in state:
             raise InputError(f"{source}: {key} is missing; expected a tensor of shape {tuple(tensor.shape)}")
         if state[key].shape != tensor.shape:
             shape, wanted = tuple(state[key].shape), tuple(tensor.shape)
             raise InputError(f"{source}: {key} has shape {shape}; expected {wanted}")
+        if state[key].is_floating_point() != tensor.is_floating_point():
+            raise InputError(f"{source}: {key} is {state[key].dtype}; expected {tensor.dtype}")
+        if not state[key].float().isfinite().all():
+            raise InputError(f"{source}: {key} holds NaN or infinity; expected finite numbers")
     for key in state:
         if key not in expected:
             raise InputError(f"{source}: {key} of shape {tuple(state[key].shape)} is unexpected")
@@ -125,6 +136,8 @@ def official_state_dict(loaded: object, source: str | Path) -> dict[str, Tensor]
     for key, value in weights.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise InputError(f"{source}: {key!r} is {type(value).__name__}; expected named tensors")
+        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
+            raise InputError(f"{source}: {key!r} is no plain tensor; expected one of numbers side by side")
     if weights and all(key.startswith("module.") for key in weights):
         weights = {key.removeprefix("module."): value for key, value in weights.items()}
     with torch.device("meta"):

@@ -112,8 +112,8 @@ ONE = {"pairs.csv": CSV + "a,1,,,,\n", "images/a.png": png(BLACK), "masks/a.png"
     ("change", "complaint"),
     [
         ({"pairs.csv": None}, r"expected a member pairs\.csv"),
-        ({"pairs.csv": b""}, r"pairs\.csv: expected a table"),
-        ({"pairs.csv": b"\xff\xfe\x00"}, r"pairs\.csv: expected a table"),
+        ({"pairs.csv": b""}, r"pairs\.csv: expected a CSV table in UTF-8"),
+        ({"pairs.csv": b"\xff\xfe\x00"}, r"pairs\.csv: expected a CSV table in UTF-8"),
         ({"pairs.csv": CSV}, r"pairs\.csv: expected at least one pair"),
         ({"pairs.csv": "id,view,slice,origin,seed\na,,,,\n"}, r"pairs\.csv: expected .*; missing patient"),
         ({"pairs.csv": CSV + "a,1,,,,\na,1,,,,\n"}, r"pairs\.csv: expected unique ids, found 'a'"),
@@ -155,7 +155,7 @@ def test_a_damaged_member_is_named(tmp_path):
     content = bytearray(archive(some()))
     place = content.index(b"IDAT", content.index(b"images/p-02.x.png")) + 8
     content[place] ^= 0xFF
-    with pytest.raises(InputError, match=r"images/p-02\.x\.png: expected a whole PNG"):
+    with pytest.raises(InputError, match=r"images/p-02\.x\.png: expected a whole member"):
         read_archive(io.BytesIO(content))
 
 

@@ -488,7 +488,7 @@ def test_verb_writes_table_5(outputs, tmp_path):
     [
         ("1", "{", [], "scores.txt: expected JSON"),
         ("1", json.dumps(SCORES[0]), ["--costs", "none.json"], "none.json: "),
-        ("2", "", ["--cfg", CFG], "scores.txt: expected CSV"),
+        ("2", "", ["--cfg", CFG], "scores.txt: expected a CSV table"),
         ("2", "", ["--costs", "none.json"], "table 2: expected --scores and no other input"),
         ("3", "", ["--trts", "none.csv"], "table 3: expected --scores --pairing --trts"),
         ("5", "{", [], "scores.txt: expected JSON"),

@@ -31,6 +31,7 @@ def run(args: Namespace) -> None:
 
     from pig.copying import Scales, Set, calibrate, lesions_of, report
     from pig.pairs import read_archive, rows
+    from pig.reading import read_csv
 
     def searched(path: str, labels: str) -> Set:
         """The pairs of an archive without their masks, which would take as much memory as the images."""
@@ -41,7 +42,7 @@ def run(args: Namespace) -> None:
         return Set(pairs.images, lesions_of(pairs.masks), table["id"].tolist(), table[labels].tolist())
 
     real = searched(args.pairs, "patient")
-    split = pd.read_csv(args.split, dtype=str)
+    split = read_csv(args.split, columns=("id",), text=True)
     table = pd.DataFrame({"id": real.ids})
     training, heldout = (
         real.select(rows(split, table, args.fold, *roles)) for roles in (("train",), ("validation", "test"))
@@ -60,11 +61,9 @@ def run(args: Namespace) -> None:
 
 def _scales(args: Namespace) -> tuple[float, float]:
     """The units that --real was measured in."""
-    import pandas as pd
+    from pig.reading import read_csv
 
-    found = pd.read_csv(args.real)
-    if missing := [key for key in ("scale_image", "scale_mask") if key not in found]:
-        raise InputError(f"{args.real}: expected what `pig copies` wrote of real pairs; missing {missing[0]}")
+    found = read_csv(args.real, counts=("fold",), numbers=("scale_image", "scale_mask"))
     if (folds := set(found["fold"])) != {args.fold}:
         raise InputError(f"{args.real}: expected pairs of fold {args.fold}; found fold {sorted(folds)[0]}")
     return float(found["scale_image"].iloc[0]), float(found["scale_mask"].iloc[0])

@@ -83,20 +83,15 @@ def run(args: Namespace) -> None:
 
 def candidates(args: Namespace, table: "pd.DataFrame") -> list[int]:
     """The rows of `table` to choose from: all, or those with --role in --fold of --split."""
-    import pandas as pd
-
     from pig.pairs import rows
+    from pig.reading import read_csv
 
     given = [value is not None for value in (args.split, args.fold, args.role)]
     if any(given) and not all(given):
         raise InputError("--split, --fold and --role: expected all three or none")
     if not any(given):
         return list(range(len(table)))
-    try:
-        split = pd.read_csv(args.split, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise InputError(f"{args.split}: expected the table of `pig split` ({error})") from error
-    return rows(split, table, args.fold, args.role).tolist()
+    return rows(read_csv(args.split, columns=("id",), text=True), table, args.fold, args.role).tolist()
 
 
 class Folder:
@@ -116,9 +111,13 @@ class Folder:
         if not path.exists():
             return None
         try:
-            return np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise InputError(f"{path}: expected features; remove the file to compute them anew") from error
+            with path.open("rb") as file:
+                found = np.lib.format.read_array(file, allow_pickle=False)
+        except Exception:  # arbitrary bytes make numpy stumble in arbitrary ways
+            found = None
+        if not (found is not None and found.ndim == 1 and found.dtype == np.float32):
+            raise InputError(f"{path}: expected features; remove the file to compute them anew")
+        return found
 
     def __setitem__(self, key: str, value: "Floats") -> None:
         import numpy as np

@@ -24,6 +24,21 @@ READS = {  # the options that each figure needs
     "table2": ("table",),
     "doses": ("table",),
 }
+SPAN = ("", "_low", "_high")
+SCORES = ("dice", "iou", "precision", "recall")
+DRAWN = {  # columns of the tables: text, whole numbers, numbers
+    "table1": (
+        ("row", "method"),
+        ("n",),
+        ("paper_fid", *(f"{key}{end}" for key in ("fid", "kid_x1000") for end in SPAN)),
+    ),
+    "table2": (
+        ("set", "training_set"),
+        ("dose",),
+        (*(f"paper_{key}" for key in SCORES), *(f"{key}{end}" for key in SCORES for end in SPAN)),
+    ),
+    "doses": (("set",), ("dose",), tuple(f"dice{end}" for end in SPAN)),
+}
 OPTIONS = ("pairs", "generated", "frames", "curves", "table", "copies")
 
 
@@ -66,6 +81,7 @@ def _draw(args: Namespace, columns: int) -> Any:
     from pig import figures
     from pig.methods import METHODS
     from pig.pairs import concatenate, read_archive
+    from pig.reading import read_csv
 
     match args.name:
         case "data":
@@ -82,41 +98,37 @@ def _draw(args: Namespace, columns: int) -> Any:
         case "curves":
             return figures.curves(_read_curves(args.curves))
         case "copies":
-            found = pd.concat([_read_csv(path) for path in args.copies], ignore_index=True)
+            tables = [read_csv(path, columns=("id",), numbers=("joint",)) for path in args.copies]
+            found = pd.concat(tables, ignore_index=True)
             made = concatenate([read_archive(path) for path in args.generated])
             return figures.copies(read_archive(args.pairs), made, found)
         case name:
             draw = {"table1": figures.table1, "table2": figures.table2, "doses": figures.doses}[name]
-            return draw(_read_csv(args.table))
-
-
-def _read_csv(path: str) -> Any:
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path)
-    except ValueError as error:  # pandas' own errors are among them
-        raise InputError(f"{path}: expected CSV ({error})") from None
+            texts, counts, numbers = DRAWN[name]
+            return draw(read_csv(args.table, columns=texts, counts=counts, numbers=numbers))
 
 
 def _read_frames(path: str) -> Any:
-    import zipfile
-
     import numpy as np
 
-    try:
-        with np.load(path, allow_pickle=False) as frames:
-            return frames["t"], frames["x"], frames["y"]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected the frames t, x and y ({error})") from None
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as frames:
+                return frames["t"], frames["x"], frames["y"]
+        except Exception as error:  # arbitrary bytes make zipfile and numpy stumble in arbitrary ways
+            raise InputError(f"{path}: expected the frames t, x and y ({error})") from None
 
 
 def _read_curves(paths: list[str]) -> dict[str, dict[int, Any]]:
     """network -> fold -> curve, both told by the path: .../fold{K}/.../{network}.csv."""
+    from pig.reading import read_csv
+
     found: dict[str, dict[int, Any]] = {}
     for path in paths:
         folds = [part[4:] for part in Path(path).parts if part.startswith("fold") and part[4:].isdecimal()]
         if not folds:
             raise InputError(f"{path}: expected a curve in a folder fold{{K}}")
-        found.setdefault(Path(path).stem.removesuffix(".curve"), {})[int(folds[-1])] = _read_csv(path)
+        found.setdefault(Path(path).stem.removesuffix(".curve"), {})[int(folds[-1])] = read_csv(
+            path, counts=("step",), numbers=("loss", "validation")
+        )
     return found

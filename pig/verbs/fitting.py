@@ -1,7 +1,9 @@
 """What the verbs that train share: resume, progress and the loss curve around `pig.training.fit`."""
 
 import hashlib
+import io
 import sys
+import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
@@ -62,22 +64,27 @@ def run_fit(
     import torch
 
     from pig.ranks import ALONE
-    from pig.training import fit
+    from pig.training import CheckpointError, fit
 
     ranks = ranks or ALONE
     first = ranks.rank == 0
     if first and ranks.size > 1:
         print(f"{label}: {ranks.size} processes share each batch of {recipe.batch}", file=sys.stderr)
-    checkpoint = _read_state(state, fingerprint)
-    done = checkpoint["state"]["step"] if checkpoint else 0
-    if done and first:
-        print(f"{label}: resumed at step {done} of {recipe.steps} from {state}", file=sys.stderr)
+    checkpoint, done = _read_state(state, fingerprint)
     progress = None
     steps = fit(model, loss, rows, recipe, validate, checkpoint, ranks)
-    for progress in track(steps, recipe.steps, label, initial=done) if first else steps:
-        if first and state and progress.step % checkpoint_every == 0 and progress.step < recipe.steps:
-            with atomic(state) as file:
-                torch.save({"fingerprint": fingerprint, "checkpoint": progress.checkpoint()}, file)
+    try:
+        for step in track(steps, recipe.steps, label, initial=done) if first else steps:
+            if progress is None and done and first:
+                print(f"{label}: resumed at step {done} of {recipe.steps} from {state}", file=sys.stderr)
+            progress = step
+            if first and state and progress.step % checkpoint_every == 0 and progress.step < recipe.steps:
+                saved = io.BytesIO()  # in memory first: torch turns a full disk into an error of its own
+                torch.save({"fingerprint": fingerprint, "checkpoint": progress.checkpoint()}, saved)
+                with atomic(state) as file:
+                    file.write(saved.getbuffer())
+    except CheckpointError as error:
+        raise InputError(f"{state}: {error}; remove it to start anew") from error
     assert progress is not None
     return progress.weights(), pd.DataFrame(progress.curve)
 
@@ -88,14 +95,19 @@ def drop_state(args: Namespace) -> None:
         Path(args.state).unlink(missing_ok=True)
 
 
-def _read_state(path: str | None, fingerprint: str) -> "dict[str, Any] | None":
+def _read_state(path: str | None, fingerprint: str) -> "tuple[dict[str, Any] | None, int]":
+    """What to go on from and the steps that it has done: nothing and 0 where there is no state of this job."""
     import torch
 
     if path is None or not Path(path).exists():
-        return None
+        return None, 0
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
-        return saved["checkpoint"] if saved["fingerprint"] == fingerprint else None
+        with warnings.catch_warnings():  # about the pickle's protocol
+            warnings.simplefilter("ignore")
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+        if saved["fingerprint"] != fingerprint:
+            return None, 0
+        return saved["checkpoint"], int(saved["checkpoint"]["state"]["step"])
     except Exception as error:  # torch raises many kinds for a file that is not its own
         raise InputError(f"{path}: expected a training state; remove it to start anew") from error
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pig.errors import InputError
+from pig.errors import InputError, plain
 from pig.files import atomic
 from pig.progress import track
 
@@ -242,7 +242,7 @@ def _salt(path: Path) -> bytes:
 
 
 def _say(line: str) -> None:
-    print(f"pig: {line}", file=sys.stderr)
+    print(f"pig: {plain(line)}", file=sys.stderr)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -255,4 +255,4 @@ def _size(text: str) -> tuple[int, int]:
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder")
-    return [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    return [path for path in folder.iterdir() if not path.is_dir() and not path.name.startswith(".")]

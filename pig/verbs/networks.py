@@ -1,7 +1,7 @@
 """What the verbs share that use trained networks: reading them, their schedule, size and seeds."""
 
+import re
 from argparse import Namespace
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pig.errors import InputError
@@ -14,18 +14,22 @@ if TYPE_CHECKING:
 
 def read_net(path: str, device: "torch.device") -> "tuple[Trained, dict[str, Any]]":
     """A trained network, in evaluation mode on `device`, and its header."""
-    from pig import methods, weights
-    from pig.params import Autoencoder, Network, Section
+    import torch
+
+    from pig import methods, params, weights
 
     state, header = weights.load(path, ("net", "network", "prediction", "process"))
-    if header["net"] not in methods.NETS:
-        raise InputError(f"{path}: net is {header['net']!r}; expected one of {', '.join(methods.NETS)}")
-    sections: dict[str, Section] = {"network": Network.model_validate(header["network"])}
-    if "autoencoder" in header:
-        sections["autoencoder"] = Autoencoder.model_validate(header["autoencoder"])
-    model = methods.NETS[header["net"]].make(SimpleNamespace(**sections))
+    checked = params.header(params.Header, header, path)
+    if checked.net not in methods.NETS:
+        raise InputError(f"{path}: net is {checked.net!r}; expected one of {', '.join(methods.NETS)}")
+    kind = methods.NETS[checked.net]
+    if "autoencoder" in kind.uses and checked.autoencoder is None:
+        raise InputError(f"{path}: the header lacks autoencoder, which {checked.net} is built from")
+    with torch.device("meta"):  # takes no memory: the tensors must be there before a network of their size is
+        weights.match(weights.portable(kind.make(checked)), state, path)
+    model = kind.make(checked)
     weights.fill(model, state, path)
-    return methods.Trained(model.to(device).eval().requires_grad_(False), header["prediction"]), header
+    return methods.Trained(model.to(device).eval().requires_grad_(False), checked.prediction), header
 
 
 def read_nets(method: str, paths: list[str], device: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -63,11 +67,10 @@ def shape_of(args: Namespace, header: dict[str, Any]) -> list[int]:
         if "size" not in header:
             raise InputError("--size: expected HxW, since the network's file does not say its size")
         return list(header["size"])
-    try:
-        height, width = (int(part) for part in args.size.lower().split("x"))
-    except ValueError:
-        raise InputError(f"--size {args.size}: expected HxW, e.g. 512x512") from None
-    return [height, width]
+    sides = re.fullmatch(r"([1-9]\d{0,3})[xX]([1-9]\d{0,3})", args.size)
+    if not sides:
+        raise InputError(f"--size {args.size}: expected HxW of at most 9999, e.g. 512x512")
+    return [int(side) for side in sides.groups()]
 
 
 def alphabar_of(header: dict[str, Any], sampling: Any) -> Any:

@@ -40,14 +40,13 @@ def run(args: Namespace) -> None:
         )
     folds = [fold_of(place) for place in places]
 
-    import pandas as pd
-
     from pig import lesions
     from pig.pairing import report
     from pig.pairs import read_archive, rows
+    from pig.reading import read_csv
 
     real = read_archive(args.pairs)
-    split = pd.read_csv(args.split, dtype=str)
+    split = read_csv(args.split, columns=("id",), text=True)
 
     def sets() -> Iterator[tuple[str, str, Any, Any]]:
         yield "real", "real", *_arrays(real, args.pairs)

@@ -17,11 +17,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from pig.pairs import concatenate, write_archive
+    from pig.pairs import check_memory, concatenate, write_archive
     from pig.phantom import volumes
 
     chosen = settings(args, "data", "phantom")
     phantom, size = chosen.phantom, chosen.data.size
+    number = phantom.patients * len(phantom.views) * phantom.slices
+    check_memory(number, (size, size), "phantom.patients, .slices and data.size")
     views = volumes(phantom.patients, phantom.views, phantom.slices, size, phantom.seed)
     drawn = list(track(views, phantom.patients * len(phantom.views), "phantom views"))
     with atomic(args.out) as file:

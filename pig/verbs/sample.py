@@ -139,16 +139,16 @@ def _signs(masks: Any, device: Any) -> Any:
 def conditions(args: Namespace, fold: int, numbers: range, varied: bool, seed: int) -> tuple[Any, list[str]]:
     """The masks (N, H, W) that the samples are given, and the ids of the training pairs they come from."""
     import numpy as np
-    import pandas as pd
 
     from pig.conditions import rows as rows_of
     from pig.conditions import vary
     from pig.pairs import read_archive, rows
+    from pig.reading import read_csv
 
     pairs = read_archive(args.pairs)
     if pairs.masks is None:
         raise InputError(f"{args.pairs}: expected pairs, found images without masks")
-    split = pd.read_csv(args.split, dtype=str)
+    split = read_csv(args.split, columns=("id",), text=True)
     train = pairs.select(rows(split, pairs.table, fold, "train"))
     assert train.masks is not None
     seed = seeds_of(seed, fold, range(1))[0]

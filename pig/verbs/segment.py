@@ -51,13 +51,12 @@ def run(args: Namespace) -> None:
     chosen = settings(args, "segmentation", "augmentation")
     device = compute(args)
 
-    import pandas as pd
-
     from pig import weights
     from pig.pairs import digest, read_archive, rows
+    from pig.reading import read_csv
 
     pairs = read_archive(args.pairs)
-    split = pd.read_csv(args.split, dtype=str)
+    split = read_csv(args.split, columns=("id",), text=True)
     train, held_out, test = (
         pairs.select(rows(split, pairs.table, args.fold, role)) for role in ("train", "validation", "test")
     )
@@ -178,11 +177,15 @@ class Finished:
         self.results: dict[str, list[str]] = {}
         if self.path and self.path.exists():
             try:
-                self.results = json.loads(self.path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise InputError(
-                    f"{self.path}: expected finished results; remove it to start anew"
-                ) from error
+                found = json.loads(self.path.read_text(encoding="utf-8"))
+            except (ValueError, RecursionError):
+                found = None
+            tables = found.values() if isinstance(found, dict) else [None]
+            if not all(
+                isinstance(two, list) and [type(table) for table in two] == [str, str] for two in tables
+            ):
+                raise InputError(f"{self.path}: expected finished results; remove it to start anew")
+            self.results = found
 
     def get(self, fingerprint: str) -> list[str] | None:
         return self.results.get(fingerprint)

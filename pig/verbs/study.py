@@ -15,13 +15,26 @@ from typing import Any
 from pig.errors import InputError
 from pig.files import atomic
 from pig.verbs.common import add_settings, settings
-from pig.verbs.tables import read_csv, read_json
 
 HEADS = {
     "holds": "Claims that hold on this data",
     "fails": "Claims that fail on this data",
     "open": "Claims that this data leaves open",
     "note": "To bear in mind",
+}
+NEEDED = {  # columns of the tables that sentences are made from: text, whole numbers, numbers
+    1: (("row", "method"), ("n",), ("fid", "fid_low", "fid_high")),
+    2: (
+        ("row", "set", "training_set"),
+        ("dose",),
+        ("dice", "dice_low", "dice_high", "gain", "gain_low", "gain_high", "p_real", "p_rival", "best_rival"),
+    ),
+    3: (
+        ("row", "label"),
+        (),
+        ("trts", "trts_low", "trts_high", "trts_shuffled", "tstr", "tstr_low", "tstr_high"),
+    ),
+    4: (("row", "label"), ("n",), ("image_share", "mask_share", "joint_share")),
 }
 FIGURES = {  # captions, in the order of the page
     "pairs": "Real pairs, and the first that each method generated",
@@ -55,19 +68,22 @@ def run(args: Namespace) -> None:
     from pig import weights
     from pig.findings import findings
     from pig.pairs import digest, read_archive
+    from pig.reading import read_csv, read_json, read_text
 
     tables, texts = {}, {}
     for path in args.tables:
         if not (named := re.fullmatch(r"table(\d)", Path(path).stem)):
             raise InputError(f"{path}: expected a file table{{N}}.csv")
         number = int(named[1])
-        tables[number] = read_csv(path)
-        texts[number] = Path(path).with_suffix(".md").read_text(encoding="utf-8")
+        columns, counts, numbers = NEEDED.get(number, ((), (), ()))
+        tables[number] = read_csv(path, columns=columns, counts=counts, numbers=numbers)
+        _check(number, tables[number], path)
+        texts[number] = read_text(Path(path).with_suffix(".md"))
     if not {1, 2} <= tables.keys():
         raise InputError(f"--tables {' '.join(args.tables)}: expected table1.csv and table2.csv among them")
     pairs = read_archive(args.pairs)
     headers = [weights.load(path)[1] for path in args.nets]
-    costs = [read_json(path) for path in args.costs]
+    costs = [read_json(path, {"method": str}) for path in args.costs]
     facts = {
         "Profile": f"`{args.profile_name}`, every number of it in params.yaml",
         "Data": f"{args.source}: {len(pairs)} pairs of {pairs.table['patient'].nunique()} patients, "
@@ -106,6 +122,19 @@ def run(args: Namespace) -> None:
             lines += [f"{caption}:", "", f"![{caption}]({places[name]})", ""]
     with atomic(args.out, "w") as file:
         file.write("\n".join(lines).rstrip("\n") + "\n")
+
+
+def _check(number: int, table: Any, path: str) -> None:
+    """Raise InputError for rows that the sentences cannot do without, or cannot name."""
+    from pig.methods import METHODS
+
+    if number in (1, 3) and "real" not in set(table["row"]):
+        raise InputError(f"{path}: expected the row real; found {', '.join(table['row'])}")
+    if number == 4:
+        if unknown := set(table["row"]) - {"real", *METHODS}:
+            raise InputError(f"{path}: expected rows of {', '.join(METHODS)}; found {min(unknown)}")
+        if table[list(NEEDED[4][2])].isna().any(axis=None):
+            raise InputError(f"{path}: expected a share of copies in every row; found an empty cell")
 
 
 def _listed(headers: list[dict[str, Any]], key: str) -> str:

@@ -8,6 +8,7 @@ numbers beside ours), json (row -> metric -> number, for dvc metrics), md and te
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from pig.errors import InputError
@@ -66,58 +67,85 @@ def run(args: Namespace) -> None:
             file.write(tables.FORMATS[Path(path).suffix](table))
 
 
+NUMBER = int | float
+COST: dict[str, type | UnionType] = {
+    "method": str,
+    "number": int,
+    "seconds": NUMBER,
+    "evaluations": int,
+    "operations": int | None,
+    "networks": dict,
+}
+
+
 def _table(args: Namespace) -> Any:
     from pig import evidence, results
+    from pig.copying import MEASURES
+    from pig.lesions import DESCRIPTORS
+    from pig.reading import read_csv
 
     match args.number:
         case 1:
-            scores, crops, costs = (
-                [read_json(path) for path in of or []] for of in (args.scores, args.crops, args.costs)
-            )
-            return results.table1(scores, crops, costs, args.title)
+            scores, crops = (_fidelities(of or []) for of in (args.scores, args.crops))
+            return results.table1(scores, crops, _costs(args.costs or []), args.title)
         case 2:
-            return results.table2(_read_all(args.scores), _inference(args), args.steps, args.title)
+            return results.table2(_overlaps(args.scores), _inference(args), args.steps, args.title)
         case 3:
-            (pairing,) = [read_csv(path) for path in args.pairing]
-            trts, overlaps = _read_all(args.trts), _read_all(args.scores)
-            return evidence.table3(pairing, trts, overlaps, _inference(args), args.title)
+            described = [f"{what}_{key}" for what in ("w", "floor") for key in DESCRIPTORS]
+            numbers = ("n", "contrast_to_real", "one_component", "empty", *described)
+            (pairing,) = [read_csv(path, columns=("set",), numbers=numbers) for path in args.pairing]
+            trts = _read_all(args.trts, ("fold", "seed"), ("dice", "shuffled"))
+            return evidence.table3(pairing, trts, _overlaps(args.scores), _inference(args), args.title)
         case 4:
             found = {}
+            numbers = ("duplicate", *MEASURES, *(f"{name}_heldout" for name in MEASURES))
             for path in args.scores:
-                frame = read_csv(path)
+                frame = read_csv(path, columns=("id",), counts=("fold",), numbers=numbers)
                 found[Path(path).stem, int(frame["fold"].iloc[0])] = frame
             return evidence.table4(found, args.title)
         case _:
-            return evidence.table5([read_json(path) for path in args.scores], args.title)
+            return evidence.table5(_costs(args.scores), args.title)
+
+
+def _fidelities(paths: list[str]) -> list[Any]:
+    from pig.reading import read_json
+    from pig.results import FIDELITY_KEYS
+
+    kinds: dict[str, type | UnionType] = {
+        key: str if key in ("set", "extractor") else NUMBER for key in FIDELITY_KEYS
+    }
+    return [read_json(path, kinds) for path in paths]
+
+
+def _costs(paths: list[str]) -> list[Any]:
+    from pig.reading import check, read_json
+
+    found = [read_json(path, COST) for path in paths]
+    for path, cost in zip(paths, found, strict=True):
+        if cost["number"] < 1 or not isinstance(cost.get("machine", ""), str):
+            raise InputError(f"{path}: expected one sample or more, and the name of a machine")
+        for net, of in cost["networks"].items():
+            check(of, {"parameters": int, "seen": int}, f"{path}: networks.{net}")
+    return found
+
+
+def _overlaps(paths: list[str]) -> Any:
+    from pig.results import OVERLAP
+
+    return _read_all(paths, ("fold", "dose", "real", "seed"), ("empty", *OVERLAP))
+
+
+def _read_all(paths: list[str], counts: tuple[str, ...], numbers: tuple[str, ...]) -> Any:
+    import pandas as pd
+
+    from pig.reading import read_csv
+
+    names = ("id", "patient", "set")
+    tables = [read_csv(path, columns=names, counts=counts, numbers=numbers) for path in paths]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _inference(args: Namespace) -> Any:
     from pig.results import Inference
 
     return Inference(**settings(args, "statistics").statistics.model_dump())
-
-
-def read_json(path: str) -> Any:
-    """What a JSON file holds; InputError if it holds none."""
-    import json
-
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON ({error})") from None
-
-
-def _read_all(paths: list[str]) -> Any:
-    import pandas as pd
-
-    return pd.concat([read_csv(path) for path in paths], ignore_index=True)
-
-
-def read_csv(path: str) -> Any:
-    """A table of scores; InputError if it is none."""
-    import pandas as pd
-
-    try:
-        return pd.read_csv(path, dtype={"id": str, "patient": str})
-    except ValueError as error:  # pandas' own errors are among them
-        raise InputError(f"{path}: expected CSV ({error})") from None

@@ -64,17 +64,17 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
     built_on = read_frozen(args, kind.needs, device)
     frozen = {name: trained for name, (trained, _) in built_on.items()}
 
-    import pandas as pd
     import torch
 
     from pig import weights
     from pig.nets import parameters
     from pig.pairs import digest, read_archive, rows
+    from pig.reading import read_csv
 
     pairs = read_archive(args.pairs)
     if pairs.masks is None:
         raise InputError(f"{args.pairs}: expected pairs, found images without masks")
-    split = pd.read_csv(args.split, dtype=str)
+    split = read_csv(args.split, columns=("id",), text=True)
     roles = ("train", "validation", "test") if chosen.folds.leak else ("train",)
     train = pairs.select(rows(split, pairs.table, args.fold, *roles))
     held_out = pairs.select(rows(split, pairs.table, args.fold, "validation"))

@@ -28,18 +28,20 @@ def run(args: Namespace) -> None:
     device = compute(args)
 
     import pandas as pd
+    import torch
 
-    from pig import segmentation, weights
+    from pig import params, segmentation, weights
     from pig.pairing import derangement
     from pig.pairs import read_archive
 
     models = []
     for path in args.models:
         state, header = weights.load(path, ("fold", "seed", "size", "encoder", "depth", "decoder_channels"))
-        model = segmentation.build(
-            header["encoder"], header["depth"], header["decoder_channels"], header["size"]
-        )
-        weights.match(model.state_dict(), state, path)
+        of = params.header(params.SegmenterHeader, header, path)
+        shape = (of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
+        with torch.device("meta"):  # as in verbs/networks.py
+            weights.match(segmentation.build(*shape).state_dict(), state, path)
+        model = segmentation.build(*shape)
         model.load_state_dict(state)
         models.append((header, model.to(device)))
     if len(folds := {header["fold"] for header, _ in models}) > 1:

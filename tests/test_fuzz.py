@@ -1,0 +1,299 @@
+"""Readers on what anyone may hand them: what is read is right, and what is refused is one line that says so.
+
+`PIG_FUZZ=20000 pytest tests/test_fuzz.py` draws as many new examples of each; see docs/inputs.md.
+"""
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from pig import weights
+from pig.errors import LONGEST, InputError, plain
+from pig.features import Features, read_features, write_features
+from pig.pairs import COLUMNS, Pairs, digest, read_archive, rows, write_archive
+from pig.params import Params, from_json, load, resolve
+from pig.reading import read_csv, read_json
+from pig.sources import Case, UnusableError, lesion, read_case, read_patients
+
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+RAW = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
+IDS = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}", fullmatch=True)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> Pairs:
+    """A few small pairs with ids that are file names and any text beside them."""
+    ids = draw(st.lists(IDS, min_size=1, max_size=4, unique_by=str.casefold))
+    shape = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    images = draw(arrays.arrays(np.uint8, (len(ids), *shape)))
+    masks = draw(st.none() | arrays.arrays(np.bool_, images.shape))
+    more = draw(st.sets(IDS.filter(lambda name: name not in COLUMNS), max_size=2))
+    names = [*COLUMNS[1:], *sorted(more)]
+    table = {name: draw(st.lists(TEXT, min_size=len(ids), max_size=len(ids))) for name in names}
+    return Pairs(images, masks, pd.DataFrame({"id": ids, **table}))
+
+
+def packed(of: Pairs) -> bytes:
+    file = io.BytesIO()
+    write_archive(file, of)
+    return file.getvalue()
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, whole: bytes) -> bytes:
+    """`whole` with bytes changed, put in or taken out, or cut off; or any bytes."""
+    content = bytearray(whole)
+    for place, new, old in draw(
+        st.lists(st.tuples(st.integers(0, len(whole)), st.binary(max_size=8), st.integers(0, 8)), max_size=4)
+    ):
+        content[place : place + old] = new
+    kept = draw(st.integers(0, len(content)) | st.just(len(content)))
+    return draw(st.binary(max_size=64)) if draw(st.integers(0, 20)) == 20 else bytes(content[:kept])
+
+
+def read_or_refuse(read: Callable[..., Any], *arguments: Any) -> Any:
+    """What `read` gives, or None if it refuses with one line that is not endless; any other error fails the test."""
+    try:
+        return read(*arguments)
+    except InputError as error:
+        refused(error)
+        return None
+
+
+def refused(error: InputError) -> None:
+    assert len(str(error).splitlines()) == 1 and len(str(error)) < 12 * LONGEST
+
+
+# --- pairs ---
+
+
+@given(pairs())
+def test_an_archive_gives_back_any_pairs(given):
+    content = packed(given)
+    found = read_archive(io.BytesIO(content))
+    assert digest(found) == digest(given)
+    assert found.table.equals(given.table)
+    assert packed(found) == content
+
+
+SOME = Pairs(
+    np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
+    np.arange(24).reshape(2, 3, 4) % 2 == 0,
+    pd.DataFrame(
+        {"id": ["a", "b"], "patient": ["1", "2"], "view": "", "slice": "", "origin": "", "seed": ""}
+    ),
+)
+
+
+@given(spoilt(packed(SOME)))
+def test_a_spoilt_archive_is_read_or_refused(content):
+    found = read_or_refuse(read_archive, io.BytesIO(content))
+    assert found is None or found.images.shape[0] == len(found.table) > 0
+
+
+@given(st.sampled_from(["pairs.csv", "images/a.png", "masks/b.png"]), st.data())
+def test_spoilt_members_are_read_or_refused(member, data):
+    """With right checksums, which the test above hardly ever hits."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(packed(SOME))) as old, zipfile.ZipFile(file, "w") as new:
+        for name in old.namelist():
+            content = old.read(name)
+            new.writestr(name, data.draw(spoilt(content)) if name == member else content)
+    found = read_or_refuse(read_archive, io.BytesIO(file.getvalue()))
+    assert found is None or found.images.shape[0] == len(found.table) > 0
+
+
+@given(
+    st.dictionaries(IDS, st.sampled_from(["train", "validation", "test", "", "nan", "Train"]), max_size=4),
+    st.lists(IDS, max_size=4, unique=True),
+)
+def test_rows_are_those_of_the_role_or_the_split_is_refused(roles, ids):
+    split = pd.DataFrame({"id": list(roles), "fold0": list(roles.values())}, dtype=str)
+    found = read_or_refuse(rows, split, pd.DataFrame({"id": ids}, dtype=str), 0, "train")
+    assert found is None or [ids[row] for row in found] == [name for name in ids if roles[name] == "train"]
+
+
+# --- sources ---
+
+
+def encoded(kind: str) -> bytes:
+    file = io.BytesIO()
+    smooth = np.add.outer(np.arange(12), np.arange(10)).astype(np.uint8) * 5
+    Image.fromarray(smooth).save(file, kind)
+    return file.getvalue()
+
+
+ENCODED = {kind: encoded(kind) for kind in ("PNG", "TIFF", "JPEG", "BMP")}
+
+
+@given(kind=st.sampled_from(sorted(ENCODED)), data=st.data())
+def test_a_spoilt_image_is_read_or_refused(kind, data, tmp_path_factory):
+    folder = tmp_path_factory.getbasetemp()
+    image, mask = folder / "fuzz.img", folder / "fuzz_mask.png"
+    image.write_bytes(data.draw(spoilt(ENCODED[kind])))
+    if not mask.exists():
+        Image.fromarray(np.eye(12, 10, dtype=np.uint8)).save(mask)
+    found = read_or_refuse(read_case, Case("a", "1", image, mask), (6, 5))
+    assert found is None or [part.shape for part in found] == [(6, 5)] * 2
+
+
+@given(
+    arrays.arrays(
+        st.sampled_from([np.uint8, np.uint16, np.int16]),
+        st.tuples(st.integers(1, 6), st.integers(1, 6)),
+        elements=st.sampled_from([0, 1, 255]),
+        fill=st.sampled_from([0, 255]),
+    ),
+    st.sampled_from(["a.png", "a.jpg"]),
+)
+def test_a_mask_is_its_larger_value_or_is_refused(pixels, name):
+    try:
+        found = lesion(pixels, Path(name))
+    except UnusableError as error:
+        refused(error)
+        frame = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+        values = len(np.unique(pixels))
+        assert values != 2 or np.mean(frame == pixels.max()) > 0.75 or name == "a.jpg"
+    else:
+        assert np.array_equal(found, (pixels == pixels.max()) & (pixels.max() > 0))
+
+
+@given(spoilt('stem,patient,"no, te"\na,1,x\n"b ü.png",2,"y\nz"\n'.encode()))
+@example(b"stem,patient\na,1,2\n")
+@example(b"\xef\xbb\xbfstem,patient\na,1\n")
+def test_a_spoilt_table_of_patients_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "patients.csv"
+    path.write_bytes(content)
+    found = read_or_refuse(read_patients, path) or {}
+    assert all(isinstance(stem, str) and patient for stem, patient in found.items())
+
+
+@given(spoilt(b"id,fold,dice\na,0,0.5\nb,1,\n"))
+def test_a_spoilt_table_of_scores_is_read_or_refused(content):
+    def read() -> pd.DataFrame:
+        return read_csv(io.BytesIO(content), "a.csv", columns=("id",), counts=("fold",), numbers=("dice",))
+
+    found = read_or_refuse(read)
+    assert found is None or (np.mod(found["fold"].astype(float), 1) == 0).all()
+
+
+@given(st.text())
+def test_a_plain_text_is_one_line_that_a_terminal_shows(text):
+    shown = plain(text)
+    assert shown.isprintable()
+    assert shown == text or not text.isprintable() or len(text) > LONGEST
+
+
+# --- settings ---
+
+KEYS = st.sampled_from([*RAW, "steps", "size", "width", "surprise"]) | st.integers() | st.none() | st.text()
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(date(2001, 2, 3)),
+    lambda below: st.lists(below, max_size=3) | st.dictionaries(KEYS, below, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=3), VALUES)
+def test_any_settings_are_valid_or_refused(changes, profiles):
+    raw = {**RAW, **changes}
+    for one in (
+        raw,
+        {**raw, "profiles": {**RAW["profiles"], "demo": profiles}},
+        {**raw, "profiles": profiles},
+    ):
+        assert isinstance(read_or_refuse(resolve, one), Params | None)
+
+
+@given(spoilt(PARAMS.read_bytes()))
+@example(b"a: &a [*a]")
+@example(b"a: 2001-99-99")
+@example(b"{" * 5000)
+def test_a_spoilt_file_of_settings_is_read_or_refused(tmp_path_factory, content):
+    path = tmp_path_factory.getbasetemp() / "params.yaml"
+    path.write_bytes(content)
+    assert isinstance(read_or_refuse(load, path), Params | None)
+
+
+@given(st.text() | VALUES.map(lambda value: json.dumps(value, default=str, skipkeys=True)))
+def test_any_cfg_is_read_or_refused(text):
+    assert read_or_refuse(from_json, text, ["folds"]) is None
+
+
+# --- networks, features, reports ---
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("fuzz") / "net.safetensors"
+
+
+SMALL = {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
+HEADER = json.dumps({"net": "guider", "network": {"width": 8}})
+NETWORK = weights.to_bytes(SMALL, metadata={weights.HEADER: HEADER})
+
+
+@given(content=spoilt(NETWORK))
+def test_a_spoilt_network_is_read_or_refused(content, network):
+    network.write_bytes(content)
+
+    def read() -> dict[str, torch.Tensor]:
+        state, _ = weights.load(network)
+        weights.match(SMALL, state, network)
+        return state
+
+    state = read_or_refuse(read)
+    assert state is None or all(tensor.float().isfinite().all() for tensor in state.values())
+
+
+def saved(content: object, new: bool) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=new)
+    return file.getvalue()
+
+
+CHECKPOINTS = [saved([SMALL, {"state": {}}, 3], new) for new in (True, False)]
+
+
+@given(content=spoilt(CHECKPOINTS[0]) | spoilt(CHECKPOINTS[1]))
+def test_a_spoilt_checkpoint_is_refused(content, network):
+    """Even whole it is none of the authors' network."""
+    network.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        weights.read_official(network)
+    refused(error.value)
+
+
+def features() -> bytes:
+    file = io.BytesIO()
+    write_features(file, Features(np.ones((2, 3), np.float32), ["a", "b"], ["1", "2"], "s", "e", "h"))
+    return file.getvalue()
+
+
+@given(content=spoilt(features()))
+def test_spoilt_features_are_read_or_refused(content, network):
+    network.write_bytes(content)
+    found = read_or_refuse(read_features, network)
+    assert found is None or (len(found.values) == len(found.ids) and np.isfinite(found.values).all())
+
+
+@given(content=spoilt(b'{"set": "pig", "fid": 3.5}'))
+def test_a_spoilt_report_is_read_or_refused(content, network):
+    network.write_bytes(content)
+    found = read_or_refuse(read_json, network, {"set": str, "fid": int | float})
+    assert found is None or isinstance(found["set"], str)

@@ -1,0 +1,711 @@
+"""Hostile and broken input at the command line: one clear line, exit code 2, nothing half-written.
+
+The rows of docs/inputs.md and their tests are held together at the end.
+"""
+
+import ast
+import io
+import os
+import pickle
+import re
+import resource
+import signal
+import stat
+import struct
+import subprocess
+import sys
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pig import weights
+from pig.__main__ import main
+from pig.pairs import PIXELS, read_archive
+from pig.params import load
+
+ROOT = Path(__file__).parent.parent
+PARAMS = ROOT / "params.yaml"
+SMOKE = ["--params", str(PARAMS), "--profile", "smoke"]
+SIDE = 30_000
+
+
+@pytest.fixture
+def said(tmp_path, capsys):
+    """Run a verb that must refuse: exit code 2, one line that a terminal shows, no new file. Returns the line."""
+
+    def run(*arguments: object) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == 2
+        line = capsys.readouterr().err
+        assert line.startswith("pig: ") and line.endswith("\n") and line[:-1].isprintable()
+        assert sorted(tmp_path.rglob("*")) == before
+        return line
+
+    return run
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    """images/ and masks/ with one good pair, a."""
+    for folder, pixels in (("images", NOISE), ("masks", MASK)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.png").write_bytes(encoded("PNG", pixels))
+    return tmp_path / "images", tmp_path / "masks"
+
+
+NOISE = np.random.default_rng(0).integers(1, 255, (40, 60), dtype=np.uint8)
+MASK = np.zeros((40, 60), np.uint8)
+MASK[8:24, 20:36] = 255
+SUFFIX = {"PNG": ".png", "TIFF": ".tif", "JPEG": ".jpg", "BMP": ".bmp"}
+
+
+def encoded(kind: str, pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, kind)
+    return file.getvalue()
+
+
+def importing(folders: tuple[Path, Path], *more: object) -> list[object]:
+    flags = ["--images", folders[0], "--masks", folders[1], "--out", folders[0].parent / "out.zip"]
+    return ["import", "folder", *flags, "--size", "16", *more]
+
+
+# --- images ---
+
+
+@pytest.mark.parametrize("kind", SUFFIX)
+@pytest.mark.parametrize("share", [0, 0.02, 0.5, 0.9])
+def test_an_image_that_is_cut_off_or_empty(kind, share, folders, said):
+    content = encoded(kind, NOISE)
+    (folders[0] / "a.png").unlink()
+    path = folders[0] / f"a{SUFFIX[kind]}"
+    path.write_bytes(content[: int(share * len(content))])
+    assert f"{path}: not a whole image" in said(*importing(folders))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
+def test_a_name_that_says_another_format(kind, folders):
+    (folders[0] / "a.png").rename(folders[0] / "a.bmp")
+    (folders[0] / "a.bmp").write_bytes(encoded(kind, NOISE))
+    assert main([str(part) for part in importing(folders)]) == 0
+
+
+def test_a_name_that_says_an_image_where_there_is_none(folders, said):
+    (folders[0] / "a.png").write_text("id,patient\n")
+    assert "a.png: not a whole image" in said(*importing(folders))
+
+
+def test_an_image_of_one_pixel_or_one_grey(folders, said):
+    for pixels in (NOISE[:1, :1], np.full_like(NOISE, 9)):
+        (folders[0] / "a.png").write_bytes(encoded("PNG", pixels))
+        (folders[1] / "a.png").write_bytes(encoded("PNG", np.zeros_like(pixels)))
+        assert "a.png: a blank image, one grey level" in said(*importing(folders))
+
+
+def claiming(kind: str, side: int) -> bytes:
+    """A small image whose header says that it is `side` x `side`."""
+    content = bytearray(encoded(kind, NOISE))
+    if kind == "PNG":
+        content[16:24] = struct.pack(">II", side, side)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    elif kind == "BMP":
+        content[18:26] = struct.pack("<ii", side, side)
+    elif kind == "JPEG":
+        place = content.index(b"\xff\xc0")
+        content[place + 5 : place + 9] = struct.pack(">HH", side, side)
+    else:
+        (start,) = struct.unpack_from("<I", content, 4)
+        for entry in range(start + 2, start + 2 + 12 * struct.unpack_from("<H", content, start)[0], 12):
+            if struct.unpack_from("<H", content, entry)[0] in (256, 257):  # ImageWidth, ImageLength
+                struct.pack_into("<HII", content, entry + 2, 4, 1, side)
+    return bytes(content)
+
+
+def test_images_of_30000_pixels_a_side(folders):
+    """Refused by their headers: the process takes no more memory than it does for a small file that is whole."""
+    for kind, suffix in SUFFIX.items():
+        (folders[0] / f"{kind}{suffix}").write_bytes(claiming(kind, SIDE))
+        (folders[1] / f"{kind}.png").write_bytes((folders[1] / "a.png").read_bytes())
+    script = "import re, sys\nfrom pig.__main__ import main\ncode = main(sys.argv[1:])\n"
+    script += "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\nsys.exit(code)"
+    command = [sys.executable, "-c", script, *map(str, importing(folders))]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT
+    )  # OpenCV reads its limit when loaded
+    assert ran.returncode == 2
+    for kind in SUFFIX:
+        assert re.search(rf"{kind}\.\w+: expected at most {PIXELS} pixels\n", ran.stderr), ran.stderr
+    assert int(ran.stdout) < 400_000  # kB; one of them would be 900 MB
+    assert "Traceback" not in ran.stderr
+
+
+# --- masks ---
+
+
+def soft() -> np.ndarray:
+    small = Image.fromarray(MASK).resize((30, 20), Image.Resampling.BILINEAR)
+    return np.asarray(small.resize((60, 40), Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize(
+    ("mask", "reason"),
+    [
+        pytest.param(np.full_like(MASK, 255), "two values, found 255 everywhere", id="full"),
+        pytest.param(MASK[:, :59], "expected the image's size, found 59x40 and 60x40", id="size"),
+        pytest.param(soft(), "two values, found", id="anti-aliased"),
+        pytest.param(255 - MASK, "an inverted mask?", id="inverted"),
+        pytest.param(np.dstack([MASK, NOISE, MASK]), "two values, found", id="colours"),
+    ],
+)
+def test_a_mask_that_cannot_be_one(mask, reason, folders, said):
+    (folders[1] / "a.png").write_bytes(encoded("PNG", mask))
+    line = said(*importing(folders))
+    assert f"{folders[1] / 'a.png'}: " in line and reason in line
+
+
+@pytest.mark.parametrize("mask", [np.dstack([MASK] * 3), np.dstack([MASK // 2, MASK, MASK // 5]), 0 * MASK])
+def test_a_mask_in_rgb_or_without_lesion(mask, folders):
+    (folders[1] / "a.png").write_bytes(encoded("PNG", mask))
+    assert main([str(part) for part in importing(folders, "--no-crop")]) == 0
+    found = read_archive(folders[0].parent / "out.zip").masks
+    assert bool(found.any()) == bool(mask.any()) and found.mean() < 0.2
+
+
+def test_masks_shifted_by_a_missing_file(folders, capsys):
+    """Pairs are found by name: what follows the gap keeps its mask, and both sides of the gap are told."""
+    for number, stem in enumerate("bcd"):
+        shifted = np.roll(MASK, number, axis=1)
+        (folders[0] / f"{stem}.png").write_bytes(encoded("PNG", NOISE))
+        (folders[1] / f"{stem}.png").write_bytes(encoded("PNG", shifted))
+    (folders[1] / "b.png").unlink()
+    (folders[0] / "d.png").unlink()
+    assert main([str(part) for part in importing(folders)]) == 2
+    told = capsys.readouterr().err
+    assert "b.png: no mask named b" in told and "d.png: no image named d" in told
+    assert main([str(part) for part in importing(folders, "--skip-bad", "--size", "40x60")]) == 0
+    pairs = read_archive(folders[0].parent / "out.zip")
+    assert list(pairs.table["id"]) == ["a", "c"]
+    assert (pairs.masks[1] == (np.roll(MASK, 1, axis=1) > 0)).all()
+
+
+# --- names ---
+
+NAMES = [
+    "a b",
+    "q\"uo'te",
+    "new\nline",
+    "ünï",
+    "tab\t",
+    "esc\x1b[31m",
+    "-rf",
+    "\udcff\udcfe",
+    "a\u202eb",
+]
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_a_name_with_odd_characters(name, folders, capsys):
+    for folder in folders:
+        (folder / "a.png").rename(folder / f"{name}.png")
+    assert main([str(part) for part in importing(folders)]) == 0
+    pairs = read_archive(folders[0].parent / "out.zip")
+    assert re.fullmatch("[A-Za-z0-9_.-]+", pairs.table["id"][0]) and pairs.table["id"][0][0] not in ".-"
+    (folders[1] / f"{name}.png").write_bytes(b"")
+    capsys.readouterr()
+    assert main([str(part) for part in importing(folders)]) == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and line[:-1].isprintable()
+
+
+def test_names_that_differ_by_case_alone(folders, capsys):
+    for folder in folders:
+        (folder / "A.png").write_bytes((folder / "a.png").read_bytes())
+    assert main([str(part) for part in importing(folders)]) == 2
+    assert "a.png: its id a is that of A.png" in capsys.readouterr().err
+
+
+def test_a_path_that_is_a_loop_of_links(tmp_path, folders, said, capsys):
+    loop = tmp_path / "loop.zip"
+    loop.symlink_to(loop)
+    assert f"{loop}: too many levels of symbolic links" in said("merge", loop, "--out", tmp_path / "o.zip")
+    assert f"{loop}: expected a folder" in said(*importing((loop, folders[1])))
+    assert f"{loop}: " in said("split", "--pairs", "p.zip", "--out", "s.csv", "--params", loop)
+    (folders[0] / "a.png").unlink()
+    (folders[0] / "a.png").symlink_to("a.png")
+    assert "a.png: expected a file, found a broken link" in said(*importing(folders))
+
+
+# --- tables ---
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (
+            b"stem;patient\na;1\n",
+            "expected a column stem|id|image|file; has stem;patient; expected commas, found ';'",
+        ),
+        (b"stem\tpatient\na\t1\n", r"has stem\tpatient; expected commas, found '\t'"),
+        (b"stem,age\na,1\n", "expected a column patient|group|patient_id; has stem, age"),
+        ("stem,patient\na,Müller\n".encode("latin1"), "expected a CSV table in UTF-8"),
+        ("stem,patient\na,1\n".encode("utf16"), "expected a CSV table in UTF-8"),
+        (b"stem,patient\na,1,2\n", "expected a CSV table in UTF-8"),
+        (b"stem,patient\na,1\nb,1,2\n", "expected a CSV table in UTF-8"),
+        (b'stem,patient\n"a,1\n', "expected a CSV table in UTF-8"),
+        (b"", "expected a CSV table in UTF-8"),
+        (b'stem,patient\n"a\nb",1\n"a\nb",2\n', r"a\nb: expected one patient, found 1 and 2"),
+    ],
+)
+def test_a_table_of_patients_that_is_none(content, complaint, tmp_path, folders, said):
+    path = tmp_path / "patients.csv"
+    path.write_bytes(content)
+    line = said(*importing(folders, "--patients", path))
+    assert line.startswith(f"pig: {path}: ") and complaint in line
+
+
+def test_a_table_with_a_byte_order_mark_or_paths_in_it(tmp_path, folders):
+    path = tmp_path / "patients.csv"
+    path.write_bytes(b"\xef\xbb\xbfstem,patient\n../../a.png,../../etc\n")
+    assert main([str(part) for part in importing(folders, "--patients", path)]) == 0
+    found = read_archive(tmp_path / "out.zip")
+    assert found.table[["id", "patient"]].to_numpy().tolist() == [["a", "../../etc"]]  # a name, never a path
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["images", "masks", "out.zip", "patients.csv"]
+
+
+SPLIT = "id,patient,fold0\na,1,train\nb,2,test\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (SPLIT.replace(",", ";"), "expected a column id; has id;patient;fold0; expected commas, found ';'"),
+        (SPLIT.replace("id", "name", 1), "expected a column id; has name, patient, fold0"),
+        (SPLIT[:-3], "fold0 of 'b': expected train, validation, test, found 'te'"),
+        (SPLIT + "b,2,train\n", "expected unique ids, found 'b' twice"),
+        ("id,patient,fold0\n", "expected at least one row"),
+        (SPLIT.replace("fold0", "fold1"), "expected a column fold0"),
+    ],
+)
+def test_a_split_that_is_none(content, complaint, tmp_path, said):
+    (tmp_path / "s.csv").write_text(content)
+    (tmp_path / "p.zip").write_bytes(archive(**{"pairs.csv": CSV + "a,1,,,,\nb,2,,,,\n", **of("b")}))
+    flags = ["--pairs", tmp_path / "p.zip", "--split", tmp_path / "s.csv", "--fold", 0]
+    assert complaint in said("copies", *flags, "--out", tmp_path / "c.csv")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"dice": None}, "expected a column dice; has id, patient, fold"),
+        ({"dice": "high"}, "dice: expected numbers; found 'high'"),
+        ({"fold": ""}, "fold: expected whole numbers in every row; found others"),
+        ({"set": ""}, "set: expected text in every row; found an empty cell"),
+    ],
+)
+def test_scores_that_lack_a_column_or_a_number(change, complaint, tmp_path, said):
+    row = {"id": "a", "patient": "1", "fold": "0", "set": "real", "dose": "0", "real": "4", "seed": "0"}
+    row |= {"dice": "0.5", "iou": "0.4", "precision": "0.5", "recall": "0.5", "empty": "False"} | change
+    row = {key: value for key, value in row.items() if value is not None}
+    (tmp_path / "s.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    outs = [tmp_path / f"t.{end}" for end in ("csv", "json", "md", "tex")]
+    line = said("tables", 2, "--scores", tmp_path / "s.csv", *SMOKE, "--out", *outs)
+    assert f"{tmp_path / 's.csv'}: {complaint}" in line
+
+
+# --- archives ---
+
+CSV = "id,patient,view,slice,origin,seed\n"
+BLACK = encoded("PNG", np.zeros((4, 4), np.uint8))
+
+
+def of(name: str) -> dict[str, bytes]:
+    return {f"images/{name}.png": BLACK, f"masks/{name}.png": BLACK}
+
+
+def archive(method: int = zipfile.ZIP_STORED, **members: bytes | str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as opened:
+        for name, content in {"pairs.csv": CSV + "a,1,,,,\n", **of("a"), **members}.items():
+            opened.writestr(name, content)
+    return file.getvalue()
+
+
+def changed(content: bytes, field: int, value: bytes) -> bytes:
+    """The archive with a field of its last entry in the directory replaced."""
+    place = content.rindex(b"PK\x01\x02") + field
+    return content[:place] + value + content[place + len(value) :]
+
+
+def twice() -> bytes:
+    file = io.BytesIO(archive())
+    with warnings.catch_warnings(), zipfile.ZipFile(file, "a") as opened:
+        warnings.simplefilter("ignore")
+        opened.writestr("images/a.png", BLACK)
+    return file.getvalue()
+
+
+def spoilt_checksum() -> bytes:
+    content = bytearray(archive())
+    content[content.index(CSV.encode())] ^= 1
+    return bytes(content)
+
+
+def bomb() -> bytes:
+    """A text chunk of 100 MB in a few kB of PNG."""
+    text = b"zTXt" + b"a\0\0" + zlib.compress(bytes(10**8))
+    chunk = struct.pack(">I", len(text) - 4) + text + struct.pack(">I", zlib.crc32(text))
+    place = BLACK.index(b"IDAT") - 4
+    return BLACK[:place] + chunk + BLACK[place:]
+
+
+ARCHIVES = {
+    "cut off": (archive()[:-30], "expected a ZIP archive of pairs"),
+    "checksum": (spoilt_checksum(), "pairs.csv: expected a whole member (Bad CRC-32"),
+    "encrypted": (changed(archive(), 8, b"\x01\x00"), "masks/a.png: expected a whole member (File"),
+    "method": (archive(zipfile.ZIP_BZIP2), "pairs.csv: expected it stored or deflated, found method 12"),
+    "larger than it says": (
+        changed(archive(zipfile.ZIP_DEFLATED), 24, b"\x05\0\0\0"),
+        "expected a whole member",
+    ),
+    "place": (changed(archive(), 42, b"\xff\xff\xff\x7f"), "masks/a.png: expected a whole member"),
+    "bomb": (
+        archive(zipfile.ZIP_DEFLATED, **{"images/a.png": bytes(2**27 + 1)}),
+        "expected at most 134217728 bytes",
+    ),
+    "bomb of text": (archive(**{"images/a.png": bomb()}), "images/a.png: expected a whole PNG image"),
+    "claim": (archive(**{"images/a.png": claiming("PNG", SIDE)}), "images/a.png: expected a whole PNG image"),
+    "claim below Pillow's limit": (
+        archive(**{"images/a.png": claiming("PNG", 8193)}),
+        f"(8193x8193 pixels are more than {PIXELS})",
+    ),
+    "twice": (twice(), "images/a.png: expected one member of that name, found several"),
+    "folder": (
+        archive(**{"pairs.csv": CSV + "b,1,,,,\n", "images/b.png/": b""}),
+        "expected a member images/b.png",
+    ),
+    "case": (
+        archive(**{"pairs.csv": CSV + "a,1,,,,\nA,1,,,,\n", **of("A")}),
+        "ids 'A' and 'a': expected names",
+    ),
+    "duplicate id": (archive(**{"pairs.csv": CSV + "a,1,,,,\na,1,,,,\n"}), "expected unique ids, found 'a'"),
+    "id with a path": (archive(**{"pairs.csv": CSV + "../a,1,,,,\n"}), "id '../a': expected letters"),
+    "id with a line": (archive(**{"pairs.csv": CSV + '"a\nb",1,,,,\n'}), r"id 'a\nb': expected letters"),
+    "rows too long": (
+        archive(**{"pairs.csv": CSV + "a,1,,,,,\n"}),
+        "pairs.csv: expected a CSV table in UTF-8",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_an_archive_that_is_broken_or_a_bomb(name, tmp_path, said):
+    content, complaint = ARCHIVES[name]
+    path = tmp_path / "p.zip"
+    path.write_bytes(content)
+    line = said("merge", path, "--out", tmp_path / "out.zip")
+    assert line.startswith(f"pig: {path}: ") and complaint in line
+
+
+def test_an_archive_with_members_elsewhere(tmp_path):
+    """Members are read by the ids of the table, into memory: a name that leaves the folder is nothing to pig."""
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    link = zipfile.ZipInfo("images/link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    file = io.BytesIO(archive(**{"../../evil.png": BLACK, "/evil.png": BLACK}))
+    with zipfile.ZipFile(file, "a") as opened:
+        opened.writestr(link, "/etc/passwd")
+    (inside / "p.zip").write_bytes(file.getvalue())
+    assert main(["merge", str(inside / "p.zip"), "--out", str(inside / "out.zip")]) == 0
+    assert sorted(one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*")) == [
+        "inside",
+        "inside/out.zip",
+        "inside/p.zip",
+    ]
+    assert zipfile.ZipFile(inside / "out.zip").namelist() == ["pairs.csv", "images/a.png", "masks/a.png"]
+
+
+def test_an_archive_of_more_pixels_than_there_is_memory(tmp_path, said, monkeypatch):
+    (tmp_path / "p.zip").write_bytes(archive())
+    monkeypatch.setattr("os.sysconf", lambda name: 3)
+    line = said("merge", tmp_path / "p.zip", "--out", tmp_path / "out.zip")
+    assert "p.zip: expected images that fit into this machine's memory, found 1 of 4x4 pixels" in line
+
+
+# --- places to write ---
+
+
+def test_an_out_that_is_no_file(tmp_path, said):
+    (tmp_path / "p.zip").write_bytes(archive())
+    (tmp_path / "file").write_text("")
+    merge = ["merge", tmp_path / "p.zip", "--out"]
+    assert f"{tmp_path / 'file'}: expected a folder" in said(*merge, tmp_path / "file" / "out.zip")
+    assert f"{tmp_path}: expected a file to write" in said(*merge, tmp_path)
+    assert "/dev/null: expected a file to write" in said(*merge, "/dev/null")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert f"{'n' * 300}: file name too long" in said(*merge, tmp_path / ("n" * 300))
+    assert (
+        main([str(part) for part in (*merge, tmp_path / f"{'n' * 250}.zip")]) == 0
+    )  # fits, with what is beside it
+
+
+def limited(command: list[object], size: int) -> subprocess.CompletedProcess[str]:
+    """`pig` in a process that can write no file beyond `size` bytes: what a full disk does, for any user."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+    words = [sys.executable, "-m", "pig", *map(str, command)]
+    return subprocess.run(words, preexec_fn=limit, capture_output=True, text=True, cwd=ROOT)
+
+
+def test_a_file_that_cannot_grow(tmp_path):
+    """An older file stays as it was, and nothing lies beside it."""
+    (tmp_path / "p.zip").write_bytes(archive())
+    (tmp_path / "out.zip").write_text("older")
+    ran = limited(["merge", tmp_path / "p.zip", "--out", tmp_path / "out.zip"], 100)
+    assert (ran.returncode, ran.stderr) == (2, f"pig: {tmp_path / 'out.zip'}: file too large\n")
+    assert (tmp_path / "out.zip").read_text() == "older"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["out.zip", "p.zip"]
+
+
+def test_a_training_state_that_cannot_be_written(tmp_path):
+    (tmp_path / "p.zip").write_bytes(training_pairs())
+    (tmp_path / "s.csv").write_text(TRAINING_SPLIT)
+    ran = limited(training(tmp_path), 20_000)
+    assert (ran.returncode, ran.stderr) == (2, f"pig: {tmp_path / 'ddpm.state'}: file too large\n")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["p.zip", "s.csv"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 64 KiB, mounted by root; a function that makes it read-only."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place]).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield place, lambda: subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_is_full_or_read_only(tmp_path, small_disk, capsys):
+    disk, lock = small_disk
+    (tmp_path / "p.zip").write_bytes(archive())
+    out = disk / "out.zip"
+    command = ["phantom", *SMOKE, "--out", str(out)]  # about 40 KiB
+    assert main(["merge", str(tmp_path / "p.zip"), "--out", str(out)]) == 0
+    older = out.read_bytes()
+    (disk / "filler").write_bytes(bytes(40_000))
+    assert main(command) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"pig: {out}: no space left on device"
+    assert out.read_bytes() == older and sorted(one.name for one in disk.iterdir()) == ["filler", "out.zip"]
+    lock()
+    assert main(command) == 2
+    assert capsys.readouterr().err == f"pig: {out}: read-only file system\n"
+    assert out.read_bytes() == older
+
+
+# --- networks and training states ---
+
+
+@pytest.fixture(scope="module")
+def network() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
+    """Weights and header of an untrained guider of the smoke profile."""
+    from pig.methods import NETS
+
+    settings = load(PARAMS, "smoke")
+    header = {"net": "guider", "prediction": "x0", "fold": 0, "size": [32, 32]}
+    header |= {name: getattr(settings, name).model_dump() for name in ("network", "process")}
+    return weights.portable(NETS["guider"].make(settings)), header
+
+
+def sampling(path: Path) -> list[object]:
+    return ["sample", "pig", *SMOKE, "--models", path, path, "--number", 1, "--out", path.parent / "out.zip"]
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda t: t * float("nan"), "holds NaN or infinity; expected finite numbers"),
+        (lambda t: t / 0, "holds NaN or infinity; expected finite numbers"),
+        (lambda t: t.int(), "is torch.int32; expected torch.float32"),
+        (lambda t: t[:1], "has shape"),
+    ],
+)
+def test_a_network_whose_numbers_are_none(change, complaint, network, tmp_path, said):
+    state, header = network
+    path = tmp_path / "net.safetensors"
+    weights.save(path, {**state, "conv_in.bias": change(state["conv_in.bias"] + 1)}, header)
+    assert f"{path}: conv_in.bias {complaint}" in said(*sampling(path))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("net", ["guider"], "net: Input should be a valid string"),
+        ("net", "other", "net is 'other'; expected one of guider"),
+        ("net", "ldm", "the header lacks autoencoder"),
+        ("network", {"width": 4096}, "network.multipliers: missing key"),
+        (
+            "network",
+            {"width": 4096, "multipliers": [1, 2], "blocks": 1, "dropout": 0, "stem": 2, "groups": 4},
+            "shape",
+        ),
+        ("process", None, "process: Input should be an object"),
+        ("fold", -1, "fold: Input should be greater than or equal to 0"),
+        ("size", [10**9, 10**9], "size.0: Input should be less than or equal to 8192"),
+    ],
+)
+def test_a_network_whose_header_is_another(key, value, complaint, network, tmp_path, said):
+    state, header = network
+    path = tmp_path / "net.safetensors"
+    weights.save(path, state, {**header, key: value})
+    line = said(*sampling(path))
+    assert line.startswith(f"pig: {path}: ") and complaint in line
+
+
+@pytest.mark.parametrize("content", [b"", pickle.dumps({"a": 1}), archive(), b"\xff" * 100], ids=range(4))
+def test_a_network_that_is_another_file(content, tmp_path, said):
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(content)
+    assert f"{path}: not a .safetensors file" in said(*sampling(path))
+
+
+def training_pairs() -> bytes:
+    rng = np.random.default_rng(0)
+    members: dict[str, bytes | str] = {"pairs.csv": CSV + "".join(f"p{i},{i},,,,\n" for i in range(4))}
+    for i in range(4):
+        members[f"images/p{i}.png"] = encoded("PNG", rng.integers(0, 255, (16, 16), dtype=np.uint8))
+        members[f"masks/p{i}.png"] = encoded("PNG", np.eye(16, dtype=np.uint8) * 255)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as opened:
+        for name, content in members.items():
+            opened.writestr(name, content)
+    return file.getvalue()
+
+
+TRAINING_SPLIT = "id,patient,fold0\np0,0,train\np1,1,train\np2,2,validation\np3,3,test\n"
+
+
+def training(folder: Path) -> list[object]:
+    flags = ["--pairs", folder / "p.zip", "--split", folder / "s.csv", "--fold", 0]
+    outs = ["--out", folder / "ddpm.st", "--curve", folder / "ddpm.csv", "--state", folder / "ddpm.state"]
+    return ["train", "ddpm", *SMOKE, *flags, *outs]
+
+
+def test_a_training_state_that_is_none(tmp_path, said, monkeypatch):
+    """Cut off, a pickle, or of the same job with its content changed."""
+    (tmp_path / "p.zip").write_bytes(training_pairs())
+    (tmp_path / "s.csv").write_text(TRAINING_SPLIT)
+    with monkeypatch.context() as kept:
+        kept.setattr("pig.verbs.train.drop_state", lambda args: None)
+        assert main([str(part) for part in training(tmp_path)]) == 0
+    path = tmp_path / "ddpm.state"
+    content = path.read_bytes()
+    for other in (b"", content[:5000], pickle.dumps([1])):
+        path.write_bytes(other)
+        assert f"{path}: expected a training state; remove it to start anew" in said(*training(tmp_path))
+    saved = torch.load(io.BytesIO(content), weights_only=True)
+    given = saved["checkpoint"]
+    small = {"step": torch.tensor(1.0), "exp_avg": torch.zeros(3), "exp_avg_sq": torch.zeros(3)}
+    for change in (
+        {"model": {}},
+        {"model": {key: value * float("nan") for key, value in given["model"].items()}},
+        {"optimizer": {**given["optimizer"], "state": {0: small}}},  # fused Adam would write beyond it
+        {"best": 5},
+        {"state": {**given["state"], "since": 5}},
+    ):
+        torch.save({**saved, "checkpoint": {**given, **change}}, path)
+        line = said(*training(tmp_path))
+        assert f"{path}: expected the training state of this network; remove it to start anew" in line
+
+
+# --- settings ---
+
+TEXT = PARAMS.read_text(encoding="utf-8")
+LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
+)
+MERGES = "b0: &b0 {x: 1}\n" + "".join(
+    f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}'] * 10)}]}}\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        pytest.param(TEXT.replace("  count: 5", "\tcount: 5"), "expected YAML; while scanning", id="tab"),
+        pytest.param(
+            TEXT + LAUGHS, "expected at most 100000 values with all anchors written out", id="laughs"
+        ),
+        pytest.param(
+            TEXT + MERGES, "expected at most 100000 values with all anchors written out", id="merges"
+        ),
+        pytest.param(TEXT + "x: &a [*a]\n", "expected at most 100000 values", id="loop"),
+        pytest.param("[" * 20_000, "expected at most 1000000 characters, and 100 brackets", id="deep"),
+        pytest.param(
+            TEXT.replace("count: 5", f"count: {'9' * 5000}"), "expected numbers and text", id="digits"
+        ),
+        pytest.param(TEXT.replace("patients: 367", "patients: 99999999999"), "patients: ", id="huge"),
+        pytest.param(TEXT.replace("size: 512", "size: 100000"), "data.size: ", id="side"),
+        pytest.param(TEXT.replace("size: 512", "size: -512"), "data.size: ", id="negative"),
+        pytest.param(TEXT.replace("kl: 0.000001", "kl: .inf"), "autoencoder.kl: ", id="infinity"),
+        pytest.param(TEXT.replace("kl: 0.000001", "kl: .nan"), "autoencoder.kl: ", id="nan"),
+        pytest.param(TEXT.replace("kl: 0.000001", "kl: 2001-02-03"), "expected numbers, text", id="date"),
+        pytest.param(
+            TEXT.replace("  count: 5", "  count: 5\n  count: 4"), "count: expected each key once", id="twice"
+        ),
+        pytest.param(
+            TEXT.replace("profile: demo", "profile: [demo]"), "profile: expected one of", id="profile"
+        ),
+        pytest.param("5", "expected sections, found int", id="number"),
+        pytest.param("", "expected sections, found NoneType", id="empty"),
+        pytest.param(TEXT.encode().replace(b"# paper", b"# \xff"), "expected UTF-8", id="latin1"),
+        pytest.param(
+            TEXT + "x: !!python/object/apply:os.system [ls]\n", "expected YAML; could not", id="code"
+        ),
+    ],
+)
+def test_settings_that_are_broken_or_a_bomb(content, complaint, tmp_path, said):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    flags = ["--params", path, *([] if "profile" in complaint else ["--profile", "paper"])]
+    line = said("phantom", *flags, "--out", tmp_path / "p.zip")
+    assert line.startswith(f"pig: {path}: ") and complaint in line
+
+
+@pytest.mark.parametrize(
+    "text", ["5", "[1]", "{", "[" * 100_000, '{"data": 1e999}', '{"data": {"size": NaN}}']
+)
+def test_a_cfg_that_is_none(text, tmp_path, said):
+    assert "--cfg: " in said("phantom", "--cfg", text, "--out", tmp_path / "p.zip")
+
+
+# --- the table ---
+
+
+def functions(path: Path) -> set[str]:
+    return {node.name for node in ast.parse(path.read_text(encoding="utf-8")).body if hasattr(node, "name")}
+
+
+def test_every_row_of_the_table_has_its_test_and_every_test_its_row():
+    table = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8").split("## What pig says")[1]
+    rows = [line for line in table.splitlines() if line.startswith("| ")][2:]
+    assert all("::" in row.split(" | ")[-1] for row in rows)
+    found: dict[str, set[str]] = {}
+    for file, name in re.findall(r"`(tests/\w+\.py)::(\w+)`", "\n".join(rows)):
+        found.setdefault(file, set()).add(name)
+    for file, names in found.items():
+        assert names <= functions(ROOT / file), file
+    mine = {name for name in functions(Path(__file__)) if name.startswith("test_")}
+    assert mine - found["tests/test_hostile.py"] == {
+        "test_every_row_of_the_table_has_its_test_and_every_test_its_row"
+    }
