@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pig.errors import InputError
-from pig.pairs import PIXELS, Pairs
+from pig.pairs import PIXELS, Pairs, check_memory
 from pig.reading import listed, read_csv
 
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(PIXELS)  # read once, when OpenCV is loaded
@@ -90,6 +90,7 @@ def read_all(
     """
     rejected = list(found.rejected)
     rows: list[Mapping[str, str]] = []
+    check_memory(len(found.slices), size, "--size")
     images = np.empty((len(found.slices), *size), np.uint8)
     masks = np.empty(images.shape, np.bool_)
     for each in watch(found.slices):

@@ -12,6 +12,7 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[name] = "1"
 
 os.environ["PIG_SALT"] = "the salt of tests, known to all"  # so that no import makes a file of its own
+
 for profile, more in {
     "same": {"derandomize": True, "max_examples": 50},
     "fuzz": {"print_blob": True, "max_examples": int(os.environ.get("PIG_FUZZ", 1))},
