@@ -279,5 +279,5 @@ def test_verb_refuses_what_does_not_belong_together(files, capsys):
     assert main([*job, "--real", f"{folder}/0.csv"]) == 2
     assert "expected pairs of fold 1; found fold 0" in capsys.readouterr().err
     assert main([*job, "--real", f"{folder}/split.csv"]) == 2
-    assert "missing scale_image" in capsys.readouterr().err
+    assert "split.csv: expected a column fold; has id, patient" in capsys.readouterr().err
     assert not (folder / "x.csv").exists()

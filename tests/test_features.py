@@ -317,7 +317,7 @@ def test_a_split_that_is_no_table_is_named(tmp_path, capsys, archive):
     assert (
         features_verb(tmp_path, "--number", "2", "--split", str(split), "--fold", "0", "--role", "test") == 2
     )
-    assert f"{split}: expected the table of `pig split`" in capsys.readouterr().err
+    assert f"{split}: expected a CSV table in UTF-8" in capsys.readouterr().err
 
 
 # --- crops, groups and other extractors ---

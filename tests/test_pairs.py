@@ -71,6 +71,14 @@ def test_an_archive_is_png_files_and_a_table():
         assert list(table["patient"]) == ["000", "000", "001", "001", "002"]
 
 
+def test_a_carriage_return_in_a_table_comes_back():
+    """Found by tests/test_fuzz.py: pandas writes it without quotes, and reads the end of a row."""
+    pairs = some()
+    for text in ("\r", "a\r\nb", "\r0"):
+        written = Pairs(pairs.images, pairs.masks, pairs.table.assign(note=text))
+        assert equal(read_archive(io.BytesIO(archive(written))), written)
+
+
 def test_equal_pairs_give_equal_bytes(monkeypatch):
     before = archive(some())
     monkeypatch.setattr("time.time", lambda: 2e9)
