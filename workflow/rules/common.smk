@@ -85,8 +85,10 @@ if "pig" in CHOSEN:
 
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
 
-# Where there is no GPU, a job that could use one takes no more than its core.
-GPU = int(shutil.which("nvidia-smi") is not None)
+# What a job that can use a GPU asks for. Where jobs run on this machine and it has none, no more than a core. On a
+# cluster the nodes count, not the host that submits: a job asks for one there, unless the profile limits `gpu` to 0.
+ON_CLUSTER = workflow.resource_settings.nodes is not None  # the number of jobs that an executor may submit
+GPU = int(ON_CLUSTER or shutil.which("nvidia-smi") is not None)
 
 
 pathvars:

@@ -10,6 +10,7 @@ rule copies_real:
     priority: 30
     threads: 1
     resources:
+        gpu=0,
         mem_mb=8000,
         runtime="1d",
     params:
@@ -33,6 +34,7 @@ rule copies:
         "<log>/fold{fold}/copies/{method}.log",
     threads: 1
     resources:
+        gpu=0,
         mem_mb=8000,
         runtime="1d",
     params:

@@ -6,7 +6,9 @@ if P.data.source == "phantom":
         log:
             "<log>/phantom.log",
         priority: 100
+        threads: 1
         resources:
+            gpu=0,
             mem_mb=4000,
             runtime="4h",
         params:
@@ -26,7 +28,9 @@ rule split:
     log:
         "<log>/split.log",
     priority: 100
+    threads: 1
     resources:
+        gpu=0,
         mem_mb=4000,
         runtime="30m",
     params:

@@ -40,7 +40,9 @@ rule merge:
     log:
         "<log>/{arm}{fold}/{method}.log",
     priority: 40
+    threads: 1
     resources:
+        gpu=0,
         mem_mb=8000,
         runtime="30m",
     params:

@@ -8,7 +8,9 @@ rule pairing:
         "<reports>/pairing.csv",
     log:
         "<log>/pairing.log",
+    threads: 1
     resources:
+        gpu=0,
         mem_mb=8000,
         runtime="4h",
     params:

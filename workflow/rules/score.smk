@@ -65,7 +65,9 @@ rule fidelity:
         "<run>/fidelity/{view}/{set}.json",
     log:
         "<log>/fidelity/{view}/{set}.log",
+    threads: 1
     resources:
+        gpu=0,
         mem_mb=8000,
         runtime="1h",
     params:
