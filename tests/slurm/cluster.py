@@ -85,7 +85,8 @@ def cluster() -> Iterator[dict[str, str]]:
 
     def start(name: str, *flags: str) -> None:
         with (home / f"{name}.log").open("wb") as log:
-            command = [program(name) or name, *flags]
+            # Also when this process is killed and can stop nothing, its daemons end.
+            command = ["setpriv", "--pdeathsig", "TERM", program(name) or name, *flags]
             daemons.append(
                 subprocess.Popen(
                     command, env=os.environ | env, stdout=log, stderr=log, start_new_session=True
