@@ -174,24 +174,36 @@ def test_the_study_runs_on_slurm(node, tmp_path):
 @slurm
 @opted_in
 def test_a_training_that_the_time_limit_stops_goes_on_where_it_was(node, tmp_path):
-    """The first attempt has a minute, and is halted as soon as there is something to go on from."""
-    steps = {"steps": 60, "checkpoint_every": 10, "validate_every": 60}
+    """Its first attempt is halted as soon as there is something to go on from, and its limit set to a minute."""
+    steps = {"steps": 300, "checkpoint_every": 10, "validate_every": 300}
     more = tmp_path / "more.yaml"
     more.write_text(yaml.safe_dump({"profiles": {"smoke": {"training": steps}}}), encoding="utf-8")
-    limit = ["--configfile", str(more), "--set-resources", "train:runtime=1 if attempt == 1 else 60"]
-    command = [*command_of(ROOT / "Snakefile", "pig"), *HERE, *limit, "--", TARGETS["train"]]
+    local = ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", "1"]
+    snakemake(tmp_path, *local, "--", "runs/smoke/split.csv")
+    command = [
+        *command_of(ROOT / "Snakefile", "pig"),
+        *HERE,
+        "--configfile",
+        str(more),
+        "--",
+        TARGETS["train"],
+    ]
     printed, state = tmp_path / "printed", tmp_path / "scratch/smoke/fold0/guider.pt"
     with printed.open("w") as out:
         running = subprocess.Popen(
             [str(BIN / command[0]), *command[1:]], cwd=tmp_path, stdout=out, stderr=out
         )
-        while not state.exists():
-            assert running.poll() is None, printed.read_text()
-            time.sleep(0.1)
-        first = jobs_of(printed.read_text())[-1][1]
-        subprocess.run(["scancel", "--signal=STOP", "--full", first], check=True)
-        assert running.wait() == 0, printed.read_text()
+        try:
+            while not state.exists():
+                assert running.poll() is None, printed.read_text()
+                time.sleep(0.1)
+            [(_, first)] = jobs_of(printed.read_text())
+            subprocess.run(["scancel", "--signal=STOP", first], check=True)
+            subprocess.run(["scontrol", "update", f"JobId={first}", "TimeLimit=1"], check=True)
+            assert running.wait() == 0, printed.read_text()
+        finally:
+            running.kill()
     assert f"SLURM-job '{first}' failed, SLURM status is: 'TIMEOUT'" in printed.read_text()
     log = (tmp_path / "logs/smoke/fold0/guider.log").read_text()
-    assert re.search(r"guider fold 0: resumed at step \d+0 of 60 from scratch/smoke/fold0/guider.pt", log)
+    assert re.search(r"guider fold 0: resumed at step \d+0 of 300 from scratch/smoke/fold0/guider.pt", log)
     assert (tmp_path / TARGETS["train"]).is_file() and not state.exists()
