@@ -198,6 +198,10 @@ def test_a_training_that_the_time_limit_stops_goes_on_where_it_was(node, tmp_pat
                 assert running.poll() is None, printed.read_text()
                 time.sleep(0.1)
             [(_, first)] = jobs_of(printed.read_text())
+            asked = subprocess.run(
+                ["scontrol", "show", "job", first], capture_output=True, text=True, check=True
+            )
+            assert "mem=16000M" in asked.stdout and "gres:gpu:1" in asked.stdout
             subprocess.run(["scancel", "--signal=STOP", first], check=True)
             subprocess.run(["scontrol", "update", f"JobId={first}", "TimeLimit=1"], check=True)
             assert running.wait() == 0, printed.read_text()
