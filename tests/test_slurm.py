@@ -35,7 +35,7 @@ def command_of(snakefile, method):
     return ["snakemake", "--snakefile", str(snakefile), "--config", "profile=smoke", f"methods=[{method}]"]
 
 
-def snakemake(folder, *flags, method="pig", path="", snakefile=ROOT / "Snakefile", code=0):
+def snakemake(folder, *flags, method="pig", path=BIN, snakefile=ROOT / "Snakefile", code=0):
     """What `snakemake` prints in `folder`; it must end with `code`. Programs in `path` come before all others."""
     programs = os.pathsep.join([str(path), str(BIN), os.environ["PATH"]])
     env = {**os.environ, "PATH": programs, "PYTHONPATH": str(ROOT)}
