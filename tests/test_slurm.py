@@ -95,6 +95,7 @@ def submitted(folder, *flags, **programs):
     """The flags of `sbatch` by rule, on a host with `programs`; the stand-in for sbatch accepts no job."""
     path = put(folder / "bin", sbatch="exit 1", sinfo="echo 'main*'", sacct="exit 1", squeue="", **programs)
     profile = ["--workflow-profile", str(PROFILE), "--retries", "0", "--keep-going"]
+    profile += ["--slurm-init-seconds-before-status-checks", "1"]  # no job will run: wait for none
     printed = snakemake(folder, *profile, *flags, "--", *TARGETS.values(), path=path, code=1)
     calls = re.findall(r"^ +(sbatch .*?) --wrap=", printed, flags=re.MULTILINE)
     return {re.search(r"--comment '?rule_([a-z_]+?)(?:_wildcards|'?\s)", call)[1]: call for call in calls}
