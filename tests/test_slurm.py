@@ -35,7 +35,7 @@ def command_of(snakefile, method):
     return ["snakemake", "--snakefile", str(snakefile), "--config", "profile=smoke", f"methods=[{method}]"]
 
 
-def snakemake(folder, *flags, method="pig", path="", snakefile=ROOT / "Snakefile", code=0):
+def snakemake(folder, *flags, method="pig", path=BIN, snakefile=ROOT / "Snakefile", code=0):
     """What `snakemake` prints in `folder`; it must end with `code`. Programs in `path` come before all others."""
     programs = os.pathsep.join([str(path), str(BIN), os.environ["PATH"]])
     env = {**os.environ, "PATH": programs, "PYTHONPATH": str(ROOT)}
@@ -95,6 +95,7 @@ def submitted(folder, *flags, **programs):
     """The flags of `sbatch` by rule, on a host with `programs`; the stand-in for sbatch accepts no job."""
     path = put(folder / "bin", sbatch="exit 1", sinfo="echo 'main*'", sacct="exit 1", squeue="", **programs)
     profile = ["--workflow-profile", str(PROFILE), "--retries", "0", "--keep-going"]
+    profile += ["--slurm-init-seconds-before-status-checks", "1"]  # no job will run: wait for none
     printed = snakemake(folder, *profile, *flags, "--", *TARGETS.values(), path=path, code=1)
     calls = re.findall(r"^ +(sbatch .*?) --wrap=", printed, flags=re.MULTILINE)
     return {re.search(r"--comment '?rule_([a-z_]+?)(?:_wildcards|'?\s)", call)[1]: call for call in calls}

@@ -177,4 +177,9 @@ if __name__ == "__main__":
         )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with cluster() as found:
-        sys.exit(subprocess.run(sys.argv[1:], env=os.environ | found, check=False).returncode)
+        command = subprocess.Popen(sys.argv[1:], env=os.environ | found, start_new_session=True)
+        try:
+            sys.exit(command.wait())
+        finally:  # what it started goes with it, also when this is interrupted
+            with suppress(ProcessLookupError):
+                os.killpg(command.pid, signal.SIGKILL)
