@@ -74,7 +74,7 @@ def encoded(kind: str, pixels: np.ndarray) -> bytes:
 
 def importing(folders: tuple[Path, Path], *more: object) -> list[object]:
     flags = ["--images", folders[0], "--masks", folders[1], "--out", folders[0].parent / "out.zip"]
-    return ["import", "folder", *flags, "--size", "16", *more]
+    return ["import", "folder", *flags, "--ids", "keep", "--size", "16", *more]
 
 
 # --- images ---
