@@ -83,6 +83,11 @@ if PAIRED:
 if "pig" in CHOSEN:
     FIGURES["progression"] = {"frames": "<run>/progression.npz"}
 
+# Git keeps the reports. Figures of a user's own slices stay with the run, which DVC keeps, unless they may be shown.
+REAL_SLICES = {"data", "pairs", "copies"}
+WITHHELD = set() if P.data.source == "phantom" or P.figures.show_real else REAL_SLICES & FIGURES.keys()
+REPORTED = [f"<reports>/figures/{figure}.png" for figure in FIGURES if figure not in WITHHELD]
+
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
 
 # Where there is no GPU, a job that could use one takes no more than its core.
