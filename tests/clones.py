@@ -17,11 +17,18 @@ REPORTS = ("table1", "table2", "table3", "table4", "table5", "pairing")
 NOTHING = "Nothing to be done"
 
 
-def run(*command, cwd, code=0, **more):
-    """Standard output and error of a command that must end with `code`."""
+def environment(**more):
+    """Of a person who has .venv on the PATH and gives `more`; the clone's own pig is the one that runs."""
     env = {**os.environ, **GIT, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **more}
     env.pop("PYTHONPATH", None)
-    done = subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, check=False)
+    return env
+
+
+def run(*command, cwd, code=0, **more):
+    """Standard output and error of a command that must end with `code`."""
+    done = subprocess.run(
+        command, cwd=cwd, env=environment(**more), text=True, capture_output=True, check=False
+    )
     assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
 
@@ -61,3 +68,19 @@ def planned(clone, *flags):
     jobs = set(re.findall(r"^Job \d+: (.*)$", shown, flags=re.MULTILINE))
     assert bool(jobs) != (NOTHING in shown)
     return {job for job in jobs if not job.startswith("All tables, figures")}
+
+
+def blocks(page, heading=None):
+    """The commands of each ```sh block of a page of docs/, in order; only those below `heading`, if it is given."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    if heading is not None:
+        text = re.split(r"^## ", text.split(f"\n## {heading}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+    return re.findall(r"^```sh\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def shell(script, cwd, placeholders=(), **more):
+    """Run commands of a page with bash, which stops at the first that fails; returns what they said."""
+    for old, new in dict(placeholders).items():
+        assert old in script, f"no {old!r} in {script!r}"
+        script = script.replace(old, str(new))
+    return run("bash", "-euo", "pipefail", "-c", script, cwd=cwd, **more)

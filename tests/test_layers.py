@@ -39,7 +39,7 @@ SITES = {
     "tqdm": {"progress"},
     "yaml": {"params"},
 }
-TEST_ONLY = {"diffusers", "pytest", "skimage", "snakemake", "dvc"}
+TEST_ONLY = {"diffusers", "pytest", "skimage", "snakemake", "dvc", "boto3", "moto"}
 
 
 def libraries(path: Path) -> set[str]:

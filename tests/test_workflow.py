@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -253,6 +254,20 @@ def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
     assert sum(job.startswith("Train") for job in jobs) == len(order(p.methods)) * p.folds.count + leak
     sets = ["real", "augmented", "duplicated", "pig-leak", *paired]
     assert sum(job.startswith("Segment") for job in jobs) == p.folds.count * p.segmentation.seeds * len(sets)
+
+
+@pytest.mark.parametrize(("show", "place"), [("True", "reports/busi"), ("False", "runs/busi")])
+def test_slices_of_a_user_are_drawn_in_the_reports_only_where_they_may_be_shown(fresh, tmp_path, show, place):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/busi.zip").touch()
+    where = ["--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path)]
+    settings = ["--config", "profile=busi", f"figures={{show_real: {show}}}"]
+    shown = run("snakemake", "--dry-run", *where, *settings, cwd=tmp_path)
+    missing = set(
+        re.findall(r"\S+/figures/\w+\.png", "".join(re.findall("Missing output files: (.*)", shown)))
+    )
+    expected = {f"{place}/figures/{name}.png" for name in ("data", "pairs", "copies")}
+    assert {file for file in missing if Path(file).stem in ("data", "pairs", "copies")} == expected
 
 
 def test_only_what_the_chosen_methods_need_is_made(fresh, tmp_path):
