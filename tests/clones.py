@@ -18,10 +18,10 @@ NOTHING = "Nothing to be done"
 
 
 def environment(**more):
-    """Of a person who has .venv on the PATH and gives `more`; the clone's own pig is the one that runs."""
+    """Of a person who has .venv on the PATH and gives `more`, None for nothing; the clone's own pig is what runs."""
     env = {**os.environ, **GIT, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **more}
-    env.pop("PYTHONPATH", None)
-    return env
+    env["PYTHONPATH"] = None
+    return {name: value for name, value in env.items() if value is not None}
 
 
 def run(*command, cwd, code=0, **more):
