@@ -15,7 +15,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 
-FIGURES = re.compile(r"(reports|docs)/(.*/)?[^/]+\.png")
+FIGURES = re.compile(r"(reports/([^/]+/)?figures|docs(/.+)?)/[^/]+\.png")
 TABLES = re.compile(r"(reports|tests)/.*")
 
 NAMES = {
@@ -59,18 +59,17 @@ MAGIC = [  # (offset, the bytes there, what they are)
     (0, b"\x89HDF", "arrays (HDF5)"),
     (0, b"\x93NUMPY", "arrays (NumPy)"),
 ]
-ENCODED = re.compile(
-    rb"[A-Za-z0-9+/]{400}|([A-Za-z0-9+/]{60,80}\s+){8}"
-)  # base64 or hex: notebooks, SVG, mail
+# Base64 or hex, as notebooks, SVG and mail hold pictures.
+ENCODED = re.compile(rb"[A-Za-z0-9+/]{400}|([A-Za-z0-9+/]{60,80}\s+){8}")
 
 
 def refusal(name: str, content: bytes) -> str | None:
     """Why git must not keep a file of this name and content; None: it may."""
     if FIGURES.fullmatch(name):
         return None if _is_plain_png(content) else "expected a figure: a whole PNG and nothing beside it"
-    suffix = name.lower().rpartition("/")[2].rpartition(".")[2]
+    _, dot, suffix = name.lower().rpartition("/")[2].rpartition(".")
     kind = KIND_OF.get(suffix)
-    if kind and not (suffix in ("csv", "tsv") and TABLES.fullmatch(name)):
+    if dot and kind and not (suffix in ("csv", "tsv") and TABLES.fullmatch(name)):
         return f"by its name {kind}"
     for offset, magic, found in MAGIC:
         if content[offset:].startswith(magic):
@@ -100,13 +99,13 @@ def _is_plain_png(content: bytes) -> bool:
 
 def kept(*names: str) -> Iterator[tuple[str, bytes]]:
     """Name and content of the files in git's index, all or those of `names`; links are their targets."""
-    listed = _git("ls-files", "--stage", "--full-name", "-z", "--", *(names or [":/"])).decode(
-        "utf-8", "replace"
-    )
-    entries = [entry.split("\t", 1) for entry in listed.split("\0") if entry]
-    files = [
-        (name, about.split()[1]) for about, name in entries if not about.startswith("160000")
-    ]  # no submodules
+    listed = _git("ls-files", "--stage", "--full-name", "-z", "--", *(names or [":/"]))
+    files = []
+    for entry in filter(None, listed.decode("utf-8", "replace").split("\0")):
+        about, name = entry.split("\t", 1)
+        mode, blob, _ = about.split()
+        if mode != "160000":  # a submodule is no file
+            files.append((name, blob))
     read = io.BytesIO(_git("cat-file", "--batch", given="".join(f"{blob}\n" for _, blob in files)))
     for name, _ in files:
         size = int(read.readline().split()[2])
@@ -122,10 +121,7 @@ def main(names: list[str]) -> int:
     for name, why in refused:
         print(f"{name}: not for git: {why}", file=sys.stderr)
     if refused:
-        print(
-            "`git rm --cached FILE` takes it out again; `dvc add FILE` keeps it (docs/data.md)",
-            file=sys.stderr,
-        )
+        print("`git rm --cached FILE` takes it out; docs/data.md says what keeps it", file=sys.stderr)
     return bool(refused)
 
 

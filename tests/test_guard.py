@@ -104,7 +104,8 @@ def test_bytes_written_as_text_are_refused(kind, encoder):
 @pytest.mark.parametrize(
     "name",
     ["a.png", "x/a.PNG", "a.b.dcm", "pig/a.tif", "a.nii.gz", "a.nii", "data/mine.zip", "a.npz", "a.safetensors",
-     "patients.csv", "data/patients.tsv", "a.xlsx", "reports.png", "reports/table1.xlsx"],
+     "patients.csv", "data/patients.tsv", "a.xlsx", "reports.png", "reports/a.png",
+     "reports/table1.xlsx"],
 )  # fmt: skip
 def test_a_name_is_refused_whatever_is_in_it(name):
     assert guard.refusal(name, b"text\n").startswith("by its name")
@@ -112,7 +113,7 @@ def test_a_name_is_refused_whatever_is_in_it(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["README.md", "Makefile", ".gitignore", "data/mine.zip.dvc", "reports/table1.csv", "tests/cases.csv"],
+    ["README.md", "raw", ".gitignore", "data/mine.zip.dvc", "reports/table1.csv", "tests/cases.csv"],
 )
 def test_text_is_kept(name):
     assert guard.refusal(name, "text, × and ü\n".encode()) is None
