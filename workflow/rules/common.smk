@@ -29,6 +29,11 @@ except InputError as error:
 if unknown := [name for name in P.methods if name not in METHODS]:
     raise WorkflowError(f"params.yaml: methods: expected some of {', '.join(METHODS)}; found {unknown[0]!r}")
 
+if P.data.source != "phantom" and not Path(P.data.source).is_file():  # else old results would pass for finished
+    raise WorkflowError(
+        f"params.yaml: data.source: expected the archive {P.data.source}; found none: `pig import`, or `dvc pull`"
+    )
+
 FOLDS = range(P.folds.count)
 CHOSEN = [name for name in METHODS if name in P.methods]  # in the order of the table METHODS
 PAIRED = [name for name in CHOSEN if METHODS[name].paired]  # rows of Table 2; Table 1 is of fold 0 alone
