@@ -231,6 +231,13 @@ def test_a_bad_setting_is_named_before_anything_runs(fresh, tmp_path):
     assert "Traceback" not in shown
 
 
+def test_a_source_that_is_not_there_is_named_and_old_results_do_not_pass_for_finished(fresh, tmp_path):
+    place = ["--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path)]
+    shown = run("snakemake", "--dry-run", *place, "--config", "profile=busi", cwd=tmp_path, code=1)
+    assert "params.yaml: data.source: expected the archive data/busi.zip; found none" in shown
+    assert "Traceback" not in shown
+
+
 @pytest.mark.parametrize("profile", ["paper", "demo", "busi"])
 def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
     p = load(fresh / "params.yaml", profile)
@@ -256,18 +263,20 @@ def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
     assert sum(job.startswith("Segment") for job in jobs) == p.folds.count * p.segmentation.seeds * len(sets)
 
 
-@pytest.mark.parametrize(("show", "place"), [("True", "reports/busi"), ("False", "runs/busi")])
-def test_slices_of_a_user_are_drawn_in_the_reports_only_where_they_may_be_shown(fresh, tmp_path, show, place):
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [(["profile=busi"], "reports/busi"), (["profile=demo", "data={source: data/busi.zip}"], "runs/demo")],
+)
+def test_slices_of_a_user_are_drawn_in_the_reports_only_where_they_may_be_shown(
+    fresh, tmp_path, settings, place
+):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/busi.zip").touch()
     where = ["--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path)]
-    settings = ["--config", "profile=busi", f"figures={{show_real: {show}}}"]
-    shown = run("snakemake", "--dry-run", *where, *settings, cwd=tmp_path)
-    missing = set(
-        re.findall(r"\S+/figures/\w+\.png", "".join(re.findall("Missing output files: (.*)", shown)))
-    )
-    expected = {f"{place}/figures/{name}.png" for name in ("data", "pairs", "copies")}
-    assert {file for file in missing if Path(file).stem in ("data", "pairs", "copies")} == expected
+    shown = run("snakemake", "--dry-run", *where, "--config", *settings, cwd=tmp_path)
+    missing = ",".join(re.findall("Missing output files: (.*)", shown))
+    found = set(re.findall(r"[\w/]+/figures/(?:data|pairs|copies)\.png", missing))
+    assert found == {f"{place}/figures/{name}.png" for name in ("data", "pairs", "copies")}
 
 
 def test_only_what_the_chosen_methods_need_is_made(fresh, tmp_path):
