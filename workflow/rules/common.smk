@@ -29,9 +29,8 @@ except InputError as error:
 if unknown := [name for name in P.methods if name not in METHODS]:
     raise WorkflowError(f"params.yaml: methods: expected some of {', '.join(METHODS)}; found {unknown[0]!r}")
 
-if (
-    P.data.source != "phantom" and not Path(P.data.source).is_file()
-):  # else old results would pass for finished
+# Without its source Snakemake takes what is there for finished, whatever has changed.
+if P.data.source != "phantom" and not Path(P.data.source).is_file():
     raise WorkflowError(
         f"params.yaml: data.source: expected the archive {P.data.source}; found none: `pig import`, or `dvc pull`"
     )
