@@ -160,20 +160,14 @@ def merged(hub, ada, bo):
         run("git", "push", "--quiet", "origin", "HEAD", cwd=clone)
     clone = ada[0]
     both = [contents(person, "table2.csv", "pairing.csv", "table3.csv") for person in (clone, bo[0])]
-    before = {name: when for name, when in stamps(clone).items() if name.startswith("runs/")}
+    before = stamps(clone)
     (script,) = blocks("data.md", "Two people, two results")
     resolve, make = script.split("dvc repro\n")
     said = shell(resolve, clone)
     plan = planned(clone)
     shown = shell(f"dvc repro\n{make}", clone)
-    after = {name: when for name, when in stamps(clone).items() if name.startswith("runs/")}
-    return SimpleNamespace(
-        clone=clone, both=both, said=said, plan=plan, shown=shown, runs_remade=remade_of(before, after)
-    )
-
-
-def remade_of(before, after):
-    return {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    again = {name for name in remade(clone, before) if name.startswith("runs/")}
+    return SimpleNamespace(clone=clone, both=both, said=said, plan=plan, shown=shown, runs_remade=again)
 
 
 def test_two_results_conflict_in_what_is_made_and_not_in_the_settings(merged):
@@ -219,7 +213,23 @@ def test_each_branch_checked_out_and_pulled_has_nothing_to_do(hub, merged, bo):
     assert "up to date" in run("dvc", "status", cwd=clone)
 
 
-# --- object storage ---
+# --- remotes ---
+
+
+def beside(study, place):
+    """A clone at `place` that uses the study's own cache: its files need no copy."""
+    run("git", "clone", "--quiet", str(study), str(place), cwd=study)
+    run("dvc", "cache", "dir", "--local", str(study / ".dvc/cache"), cwd=place)
+    return place
+
+
+def test_a_folder_becomes_the_remote_under_the_guards_eyes(kept, tmp_path):
+    clone = beside(kept[0], tmp_path / "here")
+    (watch,) = blocks("data.md", "Private data")
+    (share,) = blocks("data.md", "A remote in a folder")
+    shell(watch, clone)
+    assert re.search(r"\d+ files pushed", shell(share, clone, {"/mnt/lab/store": tmp_path / "store"}))
+    assert "in sync" in run("dvc", "status", "--cloud", cwd=clone)
 
 
 @pytest.fixture
@@ -264,9 +274,7 @@ def test_a_study_travels_through_s3_with_keys_in_the_local_config_alone(kept, s3
     shared, keys, finds = blocks("data.md", "A remote in S3, or what speaks its language")
     places = {"s3://bucket/study": "s3://pig/study", "https://s3.example.org": s3.url}
 
-    run("git", "clone", "--quiet", str(kept[0]), "here", cwd=tmp_path)
-    here, there = tmp_path / "here", tmp_path / "there"
-    run("dvc", "cache", "dir", "--local", str(kept[0] / ".dvc/cache"), cwd=here)  # its files need no copy
+    here, there = beside(kept[0], tmp_path / "here"), tmp_path / "there"
     shell(shared, here, places, **alone)
     assert "Unable to locate credentials" in run("dvc", "push", cwd=here, code=255, **alone)
     shell(keys, here, {"KEY_ID": s3.id, "SECRET_KEY": "wrong"}, **alone)
@@ -283,16 +291,10 @@ def test_a_study_travels_through_s3_with_keys_in_the_local_config_alone(kept, s3
     for clone in (here, there):
         assert s3.secret in (clone / ".dvc/config.local").read_text(encoding="utf-8")
         run("git", "add", "--all", cwd=clone)
-        for content in objects(clone):
-            assert s3.secret.encode() not in content and s3.id.encode() not in content
-        kept_by_git = run("git", "ls-files", cwd=clone).split("\n")
-        assert ".dvc/config" in kept_by_git and ".dvc/config.local" not in kept_by_git
-
-
-def objects(clone):
-    """The content of all that git has: every file of every commit, every message, what is staged."""
-    command = ["git", "cat-file", "--batch", "--batch-all-objects", "--unordered"]
-    yield subprocess.run(command, cwd=clone, capture_output=True, check=True).stdout
+        command = ["git", "cat-file", "--batch", "--batch-all-objects", "--unordered"]
+        everything = subprocess.run(command, cwd=clone, capture_output=True, check=True).stdout
+        assert s3.url.encode() in everything
+        assert s3.secret.encode() not in everything and s3.id.encode() not in everything
 
 
 # --- names ---
