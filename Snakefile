@@ -26,7 +26,8 @@ rule all:
         "<reports>/study.md",
         expand("<reports>/table{number}.{format}", number=TABLES, format=["csv", "json", "md", "tex"]),
         rules.pairing.output if PAIRED else [],
-        expand("<reports>/figures/{figure}.png", figure=FIGURES),
+        REPORTED,
+        [f"<run>/figures/{figure}.png" for figure in sorted(WITHHELD)],
         # Git keeps the reports, and without the rest a fresh clone would look finished.
         [f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],
         [f"<run>/fold{fold}/{name}.zip" for name in SAMPLED for fold in SAMPLED[name]],

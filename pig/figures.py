@@ -214,19 +214,25 @@ def copies(real: Pairs, generated: Pairs, found: pd.DataFrame, columns: int = 10
 
 
 def data(source: Pairs, columns: int) -> Figure:
-    """A contact sheet of the data set: one column a patient, one row a view, the middle slice with its lesion."""
+    """A contact sheet of the data set: one column a patient, one row a view, the middle slice with its lesion.
+
+    Columns are numbered by the patient's place among the patients: reports name no patient.
+    """
     table = source.table
     views = sorted(table["view"].unique())
     patients = table["patient"].unique()
     bands = min(max(1, 4 // len(views)), -(-len(patients) // columns))
-    chosen = patients[_every(len(patients), columns * bands)]
+    chosen = _every(len(patients), columns * bands)
     rows: list[Row] = []
-    heads: dict[int, list[str]] = {}
+    heads: dict[int, NDArray[np.int64]] = {}
     for band in range(bands):
-        names = chosen[band * columns : (band + 1) * columns]
-        heads[len(rows)] = list(names)
+        places = chosen[band * columns : (band + 1) * columns]
+        heads[len(rows)] = places
         for view in views:
-            found = [np.flatnonzero((table["patient"] == name) & (table["view"] == view)) for name in names]
+            found = [
+                np.flatnonzero((table["patient"] == name) & (table["view"] == view))
+                for name in patients[places]
+            ]
             middle = [int(slices[len(slices) // 2]) if len(slices) else -1 for slices in found]
             images = np.stack(
                 [source.images[i] if i >= 0 else np.full_like(source.images[0], 255) for i in middle]
@@ -239,9 +245,9 @@ def data(source: Pairs, columns: int) -> Figure:
             rows.append((view, 0.28 if view == views[0] else GAP, images, masks))
     with _styled():
         figure, grid = _sheet(rows)
-        for row, ids in heads.items():
-            for axes, name in zip(grid[row], ids, strict=True):
-                axes.set_title(name, fontsize=7.5, color=GREY, loc="center", pad=3)
+        for row, places in heads.items():
+            for axes, place in zip(grid[row], places, strict=True):
+                axes.set_title(f"patient {place + 1}", fontsize=7.5, color=GREY, loc="center", pad=3)
         return figure
 
 

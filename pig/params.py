@@ -236,6 +236,7 @@ class Figures(Section):
     progression_pairs: Count
     sheet_pairs: Count
     dpi: Count
+    show_real: bool
 
 
 class Params(Section):

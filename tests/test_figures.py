@@ -1,18 +1,32 @@
 """Figures: the same bytes again, outlines where the edges are, what is drawn is what was given."""
 
+import json
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import rcParams
 from matplotlib.collections import LineCollection
 from matplotlib.container import ErrorbarContainer
+from matplotlib.text import Text
 
 from pig import figures
 from pig.__main__ import main
 from pig.errors import InputError
 from pig.pairs import Pairs, write_archive
 
-CFG = '{"figures": {"progression_steps": 3, "progression_pairs": 2, "sheet_pairs": 4, "dpi": 50}}'
+CFG = json.dumps(
+    {
+        "figures": {
+            "progression_steps": 3,
+            "progression_pairs": 2,
+            "sheet_pairs": 4,
+            "dpi": 50,
+            "show_real": True,
+        }
+    }
+)
 
 
 def some_pairs(patients=5, views=("CC", "MLO"), slices=3, shape=(12, 10), seed=0):
@@ -170,6 +184,18 @@ def test_data_leaves_a_missing_view_blank_and_needs_no_views():
     source = source.select(((source.table["view"] == "CC") | (source.table["patient"] == "p0")).to_numpy())
     assert (pictures(figures.data(source, 2))[3] == 255).all()
     assert len(figures.data(some_pairs(patients=9, views=("",)), 3).axes) == 9
+
+
+@pytest.mark.parametrize("name", ["data", "pairs", "copies"])
+def test_figures_of_real_slices_name_no_patient_and_no_slice(name):
+    for where in DRAWN[name]().findobj(Text):
+        assert not re.search(r"p\d|\d-\d", where.get_text()), where.get_text()
+
+
+def test_data_numbers_the_patients_by_their_place():
+    figure = figures.data(some_pairs(patients=5), 2)  # four of five, in two bands
+    titles = [axes.get_title() for axes in figure.axes]
+    assert [title for title in titles if title] == [f"patient {place}" for place in (1, 2, 4, 5)]
 
 
 @pytest.mark.parametrize(("n", "wanted"), [(1, 4), (4, 4), (5, 4), (100, 8), (7, 1)])

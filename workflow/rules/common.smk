@@ -29,6 +29,12 @@ except InputError as error:
 if unknown := [name for name in P.methods if name not in METHODS]:
     raise WorkflowError(f"params.yaml: methods: expected some of {', '.join(METHODS)}; found {unknown[0]!r}")
 
+# Without its source Snakemake takes what is there for finished, whatever has changed.
+if P.data.source != "phantom" and not Path(P.data.source).is_file():
+    raise WorkflowError(
+        f"params.yaml: data.source: expected the archive {P.data.source}; found none: `pig import`, or `dvc pull`"
+    )
+
 FOLDS = range(P.folds.count)
 CHOSEN = [name for name in METHODS if name in P.methods]  # in the order of the table METHODS
 PAIRED = [name for name in CHOSEN if METHODS[name].paired]  # rows of Table 2; Table 1 is of fold 0 alone
@@ -82,6 +88,11 @@ if PAIRED:
     }
 if "pig" in CHOSEN:
     FIGURES["progression"] = {"frames": "<run>/progression.npz"}
+
+# Git keeps the reports. Figures of a user's own slices stay with the run, which DVC keeps, unless they may be shown.
+REAL_SLICES = {"data", "pairs", "copies"}
+WITHHELD = set() if P.data.source == "phantom" or P.figures.show_real else REAL_SLICES & FIGURES.keys()
+REPORTED = [f"<reports>/figures/{figure}.png" for figure in FIGURES if figure not in WITHHELD]
 
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
 

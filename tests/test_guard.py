@@ -1,0 +1,178 @@
+"""No image, DICOM file or archive gets into git, whatever it is called; and none is in it."""
+
+import base64
+import bz2
+import gzip
+import io
+import lzma
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tarfile
+import zipfile
+
+import guard
+import numpy as np
+import pydicom
+import pytest
+import yaml
+from clones import GIT, ROOT
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
+from safetensors.numpy import save as safetensors
+
+
+def picture(form, **more):
+    file = io.BytesIO()
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(file, form, **more)
+    return file.getvalue()
+
+
+def dicom(preamble):
+    file, data = io.BytesIO(), pydicom.Dataset()
+    data.SOPClassUID, data.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(entropy_srcs=["pig"])
+    data.PatientID = "MRN-1"
+    if preamble:
+        data.file_meta = FileMetaDataset()
+        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        data.save_as(file, enforce_file_format=True)
+    else:
+        data.save_as(file, implicit_vr=True, little_endian=True)
+    return file.getvalue()
+
+
+def archive(form):
+    file = io.BytesIO()
+    if form == "zip":
+        with zipfile.ZipFile(file, "w") as made:
+            made.writestr("a.txt", "a")
+    else:
+        with tarfile.open(fileobj=file, mode="w") as made:
+            made.add(__file__, "a.txt")
+    return file.getvalue()
+
+
+def arrays():
+    file = io.BytesIO()
+    np.save(file, np.arange(4))
+    return file.getvalue()
+
+
+HIDDEN = {
+    **{form: picture(form) for form in ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000", "PPM")},
+    "DICOM": dicom(preamble=True),
+    "DICOM without preamble": dicom(preamble=False),
+    "NIfTI": struct.pack("<i340x4s", 348, b"n+1\0"),
+    "ZIP": archive("zip"),
+    "empty ZIP": b"PK\x05\x06" + bytes(18),
+    "tar": archive("tar"),
+    "gzip": gzip.compress(b"text"),
+    "bzip2": bz2.compress(b"text"),
+    "xz": lzma.compress(b"text"),
+    "NumPy": arrays(),
+    "weights": safetensors({"a": np.arange(4)}),
+    "text of zeros": b"text\0",
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["README", "docs/notes.md", "tests/test_it.py", "reports/table1.csv", "params.yaml"]
+)
+@pytest.mark.parametrize("kind", HIDDEN)
+def test_bytes_are_refused_under_any_name(kind, name):
+    assert guard.refusal(name, HIDDEN[kind]).startswith("by its content")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HIDDEN if kind != "PNG"])
+def test_what_is_no_png_is_no_figure(kind):
+    assert guard.refusal("reports/figures/pairs.png", HIDDEN[kind])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "DICOM"])
+@pytest.mark.parametrize("encoder", ["base64", "hex"])
+def test_bytes_written_as_text_are_refused(kind, encoder):
+    content = HIDDEN[kind] * 10
+    text = base64.encodebytes(content) if encoder == "base64" else content.hex().encode()
+    assert guard.refusal("docs/notes.md", b"# Notes\n" + text) == "by its content bytes written as text"
+    assert guard.refusal("a.ipynb", b'{"image/png": "' + text.replace(b"\n", b"") + b'"}')
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.png", "x/a.PNG", "a.b.dcm", "pig/a.tif", "a.nii.gz", "a.nii", "data/mine.zip", "a.npz", "a.safetensors",
+     "patients.csv", "data/patients.tsv", "a.xlsx", "reports.png", "reports/a.png",
+     "reports/table1.xlsx"],
+)  # fmt: skip
+def test_a_name_is_refused_whatever_is_in_it(name):
+    assert guard.refusal(name, b"text\n").startswith("by its name")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["README.md", "raw", ".gitignore", "data/mine.zip.dvc", "reports/table1.csv", "tests/cases.csv"],
+)
+def test_text_is_kept(name):
+    assert guard.refusal(name, "text, × and ü\n".encode()) is None
+    assert guard.refusal(name, b"") is None
+
+
+def test_a_figure_is_kept_unless_something_travels_in_it():
+    about = PngInfo()
+    about.add_text("Patient", "MRN-1")
+    exif = Image.Exif()
+    exif[0x010E] = "MRN-1"
+    for name in ("reports/figures/pairs.png", "reports/busi/figures/pairs.png", "docs/day.png"):
+        assert guard.refusal(name, picture("PNG")) is None
+        for content in (
+            picture("PNG", pnginfo=about), picture("PNG", exif=exif), picture("PNG") + archive("zip"),
+            picture("PNG")[:-1], picture("PNG")[:-20], b"", b"text\n",
+        ):  # fmt: skip
+            assert guard.refusal(name, content).startswith("expected a figure")
+
+
+def test_git_keeps_nothing_that_the_guard_refuses():
+    done = subprocess.run(
+        [sys.executable, "tests/guard.py"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_pre_commit_calls_the_guard_with_every_file():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0][
+        "hooks"
+    ]
+    (hook,) = [hook for hook in hooks if hook["id"] == "guard"]
+    assert hook["entry"] == "tests/guard.py" and os.access(ROOT / hook["entry"], os.X_OK)
+    assert not hook.keys() & {"types", "files", "exclude"}
+
+
+def test_as_a_hook_it_stops_the_commit_and_judges_what_is_staged(tmp_path):
+    def git(*command, code=0):
+        env = {**os.environ, **GIT}
+        done = subprocess.run(
+            ["git", *command], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code, done.stderr
+        return done.stderr
+
+    (tmp_path / "tests").mkdir()
+    shutil.copy2(ROOT / "tests/guard.py", tmp_path / "tests")
+    git("init", "--quiet")
+    (tmp_path / ".git/hooks/pre-commit").symlink_to("../../tests/guard.py")
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "Guard")
+
+    (tmp_path / "notes ü.md").write_bytes(HIDDEN["DICOM"])
+    git("add", "--all")
+    (tmp_path / "notes ü.md").write_text("only text now\n", encoding="utf-8")
+    assert "notes ü.md: not for git: by its content a DICOM file" in git(
+        "commit", "--message", "Notes", code=1
+    )
+    git("add", "--all")
+    git("commit", "--quiet", "--message", "Notes")
+    (tmp_path / "notes ü.md").write_bytes(HIDDEN["ZIP"])
+    assert "by its content an archive (ZIP)" in git("commit", "--all", "--message", "Notes", code=1)
