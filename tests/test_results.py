@@ -40,7 +40,8 @@ COSTS = [cost("pig"), cost("pig", 30, 7.0, fold=1), cost("ddim", evaluations=32)
 
 
 def overlaps(doses=(0, 64, 128, 192), folds=2, seed=0, patients=4, seeds=1, gain=0.0):
-    """Random scores; fold k has k + 2 images a patient, so the mean over images is not the mean over folds.
+    """Random scores; fold k has k + 2 images a patient, so the mean over images is not the mean over folds, and k + 9
+    real training pairs.
 
     The sets share a patient's and an image's chance; with pairs, dice is higher by `gain`.
     """
@@ -53,7 +54,7 @@ def overlaps(doses=(0, 64, 128, 192), folds=2, seed=0, patients=4, seeds=1, gain
     ]
     rows = [
         {"id": name, "patient": patient, "fold": fold, "set": "pig" if dose else "real", "dose": dose}
-        | {"real": 9, "seed": k}
+        | {"real": fold + 9, "seed": k}
         | dict(zip(OVERLAP, base + rng.uniform(-0.1, 0.1, 4) + gain * bool(dose), strict=True))
         | {"empty": name.endswith("-0")}
         for dose in doses
