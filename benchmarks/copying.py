@@ -76,7 +76,9 @@ def main() -> int:
     found = nearest(generated, training, Scales(0.25, 0.1))
     seconds = time.perf_counter() - started
     names = ("image", "mask", "joint")
-    missed = sum(int(found.row[name][i]) != j for name in names for i, j in zip(copied, originals, strict=True))
+    missed = sum(
+        int(found.row[name][i]) != j for name in names for i, j in zip(copied, originals, strict=True)
+    )
 
     corner = [part.select(range(CORNER)) for part in (generated, training)]
     started = time.perf_counter()

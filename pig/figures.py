@@ -476,7 +476,7 @@ def doses(frame: pd.DataFrame) -> Figure:
         for axes, plain in zip(grid, panels, strict=False):
             mine = [name for name in (plain, plain + VARIED) if name in parts]
             hue = OURS if plain == "pig" else GREY if plain in CONTROLS or plain.endswith(LEAK) else PAPER
-            for name in parts.keys() - mine:
+            for name in (name for name in parts if name not in mine):  # a set would draw in any order
                 axes.plot(parts[name]["dose"], parts[name]["dice"], color=PALE, linewidth=1, zorder=1)
             for name in mine:
                 part = parts[name]

@@ -293,6 +293,18 @@ def test_table2_tells_a_leak_from_a_result():
     assert bars[2].get_facecolor() == (1, 1, 1, 1)
 
 
+def test_doses_draws_the_others_in_the_tables_order():
+    """In the order of a set, which differs from run to run, where lines cross so would their pixels."""
+    names = [f"method {i}" for i in range(9)]
+    rows = [{"added": name, "set": name, "dose": 2, "dice": float(i)} for i, name in enumerate(names)]
+    frame = pd.DataFrame([{"added": "", "set": "real", "dose": 0, "dice": 2.5}, *rows])
+    frame = frame.assign(dice_low=frame["dice"] - 1, dice_high=frame["dice"] + 2)
+    panels = [axes for axes in figures.doses(frame).axes if axes.axison]
+    for mine, axes in enumerate(panels):
+        pale = [line.get_ydata()[-1] for line in axes.lines if line.get_linewidth() == 1]
+        assert pale == [i for i in range(9) if i != mine]
+
+
 def test_doses_draws_a_panel_a_method_from_real_alone_through_its_doses():
     values = {"pig": (3, 4, 5), "ldm": (1, 2, 1), "ldm-varied": (2, 2, 2)}
     rows = [
