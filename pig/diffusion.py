@@ -230,22 +230,68 @@ def seeded_noise(seeds: Sequence[int] | list[Generator], shape: Sequence[int]) -
     return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in rows])
 
 
-def timesteps(T: int, steps: int, spacing: str = "trailing") -> Sequence[int]:
-    """The descending times of `steps` uniform DDIM steps, with the 0 at which they end.
+def timesteps(alphabar: Tensor, steps: int, spacing: str = "trailing") -> Sequence[int]:
+    """The `steps` descending times at which a sampler calls the network, with the 0 at which it ends.
 
     trailing (the paper): T, T - T/steps, ..., T/steps, 0.
     leading (the published code, whose times T - T/steps, ..., 0 count from 0): each one later, then 0.
+    log_snr: from T to 1, log(alphabar / (1 - alphabar)) evenly spaced (Lu et al. 2022), then 0; where several would
+        fall on one time, as they do near 0, they take the next ones.
 
     Raises:
-        ValueError: steps do not divide T, or an unknown spacing.
+        ValueError: steps do not divide T (log_snr: more steps than T), or an unknown spacing.
     """
+    T = len(alphabar) - 1
+    if spacing == "log_snr":
+        if not 1 <= steps <= T:
+            raise ValueError(f"{steps} sampling steps: expected 1 to T = {T}")
+        log_snr = torch.logit(alphabar[1:])
+        spaced = torch.linspace(log_snr[-1], log_snr[0], steps, dtype=log_snr.dtype).flip(0)
+        times = [0]
+        for later, wanted in enumerate(spaced, 1 - steps):
+            nearest = 1 + int((log_snr - wanted).abs().argmin())
+            times.append(min(max(nearest, times[-1] + 1), T + later))
+        return times[::-1]
     if steps < 1 or T % steps:
         raise ValueError(f"{steps} sampling steps: expected a divisor of T = {T}")
     if spacing == "trailing":
         return range(T, -1, -(T // steps))
     if spacing == "leading":
         return [*range(T - T // steps + 1, 0, -(T // steps)), 0]
-    raise ValueError(f"spacing {spacing!r}: expected trailing or leading")
+    raise ValueError(f"spacing {spacing!r}: expected trailing, leading or log_snr")
+
+
+Move = Callable[[Tensor, Tensor, Tensor, int, int], Tensor]  # (x_t, x0_hat, eps, t, s) -> x_s
+
+
+def ddim(alphabar: Tensor) -> Move:
+    """The moves of one chain by Eq. 7 with sigma = 0 (Song et al. 2021)."""
+    return lambda xt, x0_hat, eps, t, s: step(x0_hat, eps, alphabar[s])
+
+
+def dpmpp2m(alphabar: Tensor) -> Move:
+    """The moves of one chain by DPM-Solver++ (2M), Lu et al. 2022 (arXiv 2211.01095), Algorithm 2: of second order.
+
+    That is Eq. 7 with D in place of x0_hat: x0_hat extrapolated from the step before to the middle of this one, in
+    half the log-SNR. The first step, and the last one, whose end is infinitely far, are those of DDIM.
+    """
+    half_log_snr = torch.logit(alphabar) / 2
+    before: list[tuple[int, Tensor]] = []
+
+    def move(xt: Tensor, x0_hat: Tensor, eps: Tensor, t: int, s: int) -> Tensor:
+        D = x0_hat
+        if before and s > 0:
+            r, previous = before.pop()
+            h, h_before = half_log_snr[s] - half_log_snr[t], half_log_snr[t] - half_log_snr[r]
+            D = x0_hat + h / (2 * h_before) * (x0_hat - previous)
+            eps = (xt - alphabar[t].sqrt() * D) / (1 - alphabar[t]).sqrt()
+        before[:] = [(t, x0_hat)]
+        return step(D, eps, alphabar[s])
+
+    return move
+
+
+SOLVERS = {"ddim": ddim, "dpmpp2m": dpmpp2m}
 
 
 @torch.no_grad()
@@ -261,21 +307,24 @@ def sample_pairs(
     guided_prediction: str = "eps",
     clip: bool = False,
     spacing: str = "trailing",
+    solver: str = "ddim",
     as_guide: Callable[[Tensor], Tensor] = lambda x0_hat: x0_hat,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Algorithm 2 from xT, yT ~ N(0, 1); yields (x0_hat, y0_hat) after each step, the last being the pair.
 
     `as_guide` is what becomes of x0_hat before the guided model sees it: nothing in the paper, a threshold
-    in the published code (`pig.masks.local_mean`). `clip` clamps both estimates to [-1, 1] in every step.
+    in the published code (`pig.masks.local_mean`). `clip` clamps both estimates to [-1, 1] in every step. With the
+    solver of SOLVERS, ddim in the paper, the two chains take their steps side by side, from t to s.
     """
     xt, yt = xT, yT
-    for t, s in pairwise(timesteps(len(alphabar) - 1, steps, spacing)):
+    move_x, move_y = SOLVERS[solver](alphabar), SOLVERS[solver](alphabar)
+    for t, s in pairwise(timesteps(alphabar, steps, spacing)):
         t_batch = torch.full((len(xt),), t, device=xt.device)
         x0_hat, eps_x = estimate(guider(xt, yt, t_batch), xt, alphabar[t], guider_prediction, clip)
-        xt = step(x0_hat, eps_x, alphabar[s])
+        xt = move_x(xt, x0_hat, eps_x, t, s)
         eps_or_v = guided(yt, as_guide(x0_hat), t_batch)
         y0_hat, eps_y = estimate(eps_or_v, yt, alphabar[t], guided_prediction, clip)
-        yt = step(y0_hat, eps_y, alphabar[s])
+        yt = move_y(yt, y0_hat, eps_y, t, s)
         yield x0_hat, y0_hat
 
 
@@ -291,18 +340,28 @@ def sample_images(
     prediction: str = "eps",
     clip: bool = False,
     spacing: str = "trailing",
+    solver: str = "ddim",
     fresh: Callable[[], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """One chain, for the rivals; yields y0_hat after each step, the last being the sample.
 
-    DDIM at eta = 0; DDPM, ancestral sampling with the posterior's variance, at eta = 1, with steps = T or
-    strided (Song et al. 2021, Eq. 16). `fresh` gives the noise of a step, of the shape of yT.
+    At eta = 0 by the solver of SOLVERS; at eta = 1 DDPM, ancestral sampling with the posterior's variance, with
+    steps = T or strided (Song et al. 2021, Eq. 16). `fresh` gives the noise of a step, of the shape of yT.
+
+    Raises:
+        ValueError: another solver than ddim at eta > 0.
     """
+    if eta > 0 and solver != "ddim":
+        raise ValueError(f"eta {eta}: expected the solver ddim; found {solver}")
     yt = yT
-    for t, s in pairwise(timesteps(len(alphabar) - 1, steps, spacing)):
+    move = SOLVERS[solver](alphabar)
+    for t, s in pairwise(timesteps(alphabar, steps, spacing)):
         a, b = alphabar[t], alphabar[s]
         t_batch = torch.full((len(yt),), t, device=yt.device)
         y0_hat, eps = estimate(model(yt, guide, t_batch), yt, a, prediction, clip)
-        sigma = eta * ((1 - b) / (1 - a) * (1 - a / b)).sqrt()
-        yt = step(y0_hat, eps, b, sigma, fresh() if fresh and sigma > 0 else None)
+        if eta > 0:
+            sigma = eta * ((1 - b) / (1 - a) * (1 - a / b)).sqrt()
+            yt = step(y0_hat, eps, b, sigma, fresh() if fresh and sigma > 0 else None)
+        else:
+            yt = move(yt, y0_hat, eps, t, s)
         yield y0_hat

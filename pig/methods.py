@@ -235,6 +235,7 @@ def _pig(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no
         guided_prediction=guided.prediction,
         clip=sampling.clip,
         spacing=sampling.spacing,
+        solver=sampling.solver,
         as_guide={"x0_hat": lambda x0_hat: x0_hat, "local_mean": local_mean}[sampling.guide],
     )
 
@@ -256,6 +257,7 @@ def _chain(trained, guide, size, generators, alphabar, sampling, steps="steps", 
         prediction=trained.prediction,
         clip=sampling.clip if clip is None else clip,
         spacing=sampling.spacing,
+        solver="ddim" if eta else sampling.solver,
         fresh=noise,
     )
 
@@ -351,7 +353,7 @@ def order(names: Sequence[str]) -> list[str]:
 
 
 class Frame(NamedTuple):
-    """One sampling step of one batch."""
+    """One sampling step of one tile of samples."""
 
     first: int  # row of its first sample among the seeds
     x0_hat: "Tensor | None"  # (B, 1, H, W), estimates so far, or the mask that was given
@@ -373,8 +375,8 @@ def generate(
 
     shape is (H, W); masks, for the conditional methods, (len(seeds), 1, H, W) of -1 and 1; first is the number of the
     first sample in the endless list of them. Libraries round a row otherwise at another place in the batch, or in a
-    batch of another size. So networks are always called with sampling.batch rows, and sample i always stands in row
-    i mod sampling.batch, copies filling the others: it is the same bit for bit alone, in a batch and in a shard.
+    batch of another size. So networks are always called with sampling.tile rows, and sample i always stands in row
+    i mod sampling.tile, copies filling the others: it is the same bit for bit alone, in any batch and in a shard.
     """
     import torch
 
@@ -384,8 +386,8 @@ def generate(
     if (masks is not None) != bool(kind.masks):
         raise ValueError(f"{method}: expected masks for a conditional method, and for no other")
     steps = getattr(sampling, kind.steps)
-    for start in range(-(first % sampling.batch), len(seeds), sampling.batch):
-        places = range(start, start + sampling.batch)
+    for start in range(-(first % sampling.tile), len(seeds), sampling.tile):
+        places = range(start, start + sampling.tile)
         rows = range(max(start, 0), min(places.stop, len(seeds)))
         filled = [min(max(row, rows[0]), rows[-1]) for row in places]
         given = None if masks is None else masks[torch.tensor(filled)]

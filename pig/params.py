@@ -144,14 +144,26 @@ class Training(Section):
 class Sampling(Section):
     steps: Count
     ddpm_steps: Count
-    spacing: Literal["trailing", "leading"]
+    solver: Literal["ddim", "dpmpp2m"]
+    spacing: Literal["trailing", "leading", "log_snr"]
     clip: bool
     guide: Literal["x0_hat", "local_mean"]
     mask: Literal["sign", "local_mean"]
     grey_levels: Literal["fixed", "batch"]
+    tile: Count
     batch: Count
     shards: Count
     seed: Seed
+
+    def unfit(self, T: int) -> str | None:
+        """What is wrong with the numbers of steps for a process of T; None if nothing."""
+        for key in ("steps", "ddpm_steps"):
+            steps = getattr(self, key)
+            if self.spacing == "log_snr" and steps > T:
+                return f"sampling.{key}: expected at most the steps"
+            if self.spacing != "log_snr" and T % steps:
+                return f"sampling.{key}: expected a divisor"
+        return None
 
 
 class Fidelity(Section):
@@ -269,9 +281,8 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _steps_divide(self) -> "Params":
-        for key in ("steps", "ddpm_steps"):
-            if self.process.T % getattr(self.sampling, key):
-                raise ValueError(f"sampling.{key}: expected a divisor of process.T = {self.process.T}")
+        if complaint := self.sampling.unfit(self.process.T):
+            raise ValueError(f"{complaint} of process.T = {self.process.T}")
         fold = self.network.stem * 2 ** (len(self.network.multipliers) - 1)
         if self.data.size % fold:
             raise ValueError(f"data.size: expected a multiple of {fold} for network.stem and .multipliers")

@@ -271,6 +271,80 @@ def test_two_uncoupled_chains_equal_diffusers_ddim(ours, theirs):
         assert torch.allclose(found, diffusers_ddim(start, prediction=theirs, clip=True), atol=1e-6)
 
 
+def diffusers_dpmpp2m(noise, steps, prediction, spacing):
+    scheduler = diffusers.DPMSolverMultistepScheduler(
+        T,
+        beta_start=1e-4,
+        beta_end=0.02,
+        prediction_type=prediction,
+        algorithm_type="dpmsolver++",
+        solver_order=2,
+        solver_type="midpoint",
+        lower_order_final=False,
+        final_sigmas_type="zero",
+    )
+    scheduler.alphas_cumprod = ALPHABAR[1:]
+    scheduler.set_timesteps(steps)
+    times = D.timesteps(ALPHABAR, steps, spacing)
+    scheduler.timesteps = torch.tensor(times[:-1]) - 1  # theirs count from 0
+    scheduler.sigmas = torch.cat(
+        [((1 - ALPHABAR) / ALPHABAR).sqrt()[torch.tensor(times[:-1])], torch.zeros(1)]
+    )
+    z = noise
+    for t in scheduler.timesteps:
+        z = scheduler.step(uncoupled(z, None, torch.full((len(z),), int(t) + 1)), t, z).prev_sample
+    return z
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs
+@pytest.mark.parametrize("spacing", ["trailing", "log_snr"])
+@pytest.mark.parametrize(("ours", "theirs"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")])
+def test_two_uncoupled_chains_equal_diffusers_dpm_solver(ours, theirs, spacing):
+    xT, yT = randn(2, 1, 4, 4), randn(2, 1, 4, 4, seed=1)
+    kinds = {"guider_prediction": ours, "guided_prediction": ours, "spacing": spacing, "solver": "dpmpp2m"}
+    pair = last(D.sample_pairs(uncoupled, uncoupled, xT, yT, ALPHABAR, 32, **kinds))
+    for found, start in zip(pair, (xT, yT), strict=True):
+        assert torch.allclose(found, diffusers_dpmpp2m(start, 32, theirs, spacing), rtol=1e-5, atol=1e-5)
+
+
+def gaussian_error(steps, solver, spacing, prediction="x0", mean=0.4, deviation=0.5):
+    """Largest distance from the exact end of the flow, with the ideal denoiser of y0 ~ N(mean, deviation^2)."""
+    yT = torch.linspace(-2.5, 2.5, 101, dtype=torch.float64).view(1, 1, 1, -1)
+
+    def ideal(noised, guide, t):
+        a = rowwise(t)
+        y0_hat = mean + a.sqrt() * deviation**2 / (a * deviation**2 + 1 - a) * (noised - a.sqrt() * mean)
+        return D.PREDICTIONS[prediction].target(y0_hat, (noised - a.sqrt() * y0_hat) / (1 - a).sqrt(), a)
+
+    a = ALPHABAR[T]
+    exact = mean + deviation * (yT - a.sqrt() * mean) / (a * deviation**2 + 1 - a).sqrt()
+    chain = D.sample_images(
+        ideal, yT, None, ALPHABAR, steps, prediction=prediction, spacing=spacing, solver=solver
+    )
+    return (last(chain) - exact).abs().max().item()
+
+
+@pytest.mark.parametrize("prediction", D.PREDICTIONS)
+def test_the_solver_in_50_steps_is_closer_to_the_exact_flow_than_ddim_in_256(prediction):
+    few = gaussian_error(50, "dpmpp2m", "log_snr", prediction)
+    assert few < gaussian_error(256, "ddim", "trailing", prediction)
+    assert few < gaussian_error(50, "ddim", "log_snr", prediction) / 4
+
+
+def test_halving_the_step_halves_ddims_error_and_quarters_that_of_the_solver():
+    """Orders 1 and 2, on an evenly spaced log-SNR, which 16 to 32 steps have up to the rounding to whole times."""
+    ratio = {
+        solver: gaussian_error(16, solver, "log_snr") / gaussian_error(32, solver, "log_snr")
+        for solver in D.SOLVERS
+    }
+    assert ratio["ddim"] == pytest.approx(2, rel=0.2) and ratio["dpmpp2m"] == pytest.approx(4, rel=0.2)
+
+
+def test_ancestral_sampling_has_a_solver_of_its_own():
+    with pytest.raises(ValueError, match="dpmpp2m"):
+        last(D.sample_images(uncoupled, randn(1, 1, 2, 2), None, ALPHABAR, 8, eta=1.0, solver="dpmpp2m"))
+
+
 def test_unclipped_eps_chain_equals_diffusers_ddim():
     yT = randn(2, 1, 4, 4)
     found = last(D.sample_images(uncoupled, yT, None, ALPHABAR, 64))
@@ -325,16 +399,42 @@ def test_as_guide_changes_what_the_guided_model_sees_and_nothing_else():
 
 
 def test_timesteps_of_paper_and_published_code():
-    assert list(D.timesteps(1024, 256))[:2] == [1024, 1020] and list(D.timesteps(1024, 256))[-2:] == [4, 0]
+    assert list(D.timesteps(ALPHABAR, 256))[:2] == [1024, 1020] and list(D.timesteps(ALPHABAR, 256))[-2:] == [
+        4,
+        0,
+    ]
     code = [t + 1 for t in range(1020, -1, -4)]  # 1020, 1016, .., 0 counted from 0
-    assert list(D.timesteps(1024, 256, "leading")) == [*code, 0]
-    assert list(D.timesteps(8, 8)) == list(D.timesteps(8, 8, "leading")) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert list(D.timesteps(ALPHABAR, 256, "leading")) == [*code, 0]
+    few = D.linear_schedule(8)
+    assert list(D.timesteps(few, 8)) == list(D.timesteps(few, 8, "leading")) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
 
 
-@pytest.mark.parametrize(("steps", "spacing"), [(100, "trailing"), (0, "trailing"), (16, "middle")])
+@pytest.mark.parametrize("alphabar", [ALPHABAR, D.cosine_schedule(T)], ids=["linear", "cosine"])
+def test_log_snr_times_are_evenly_spaced_in_it(alphabar):
+    times = D.timesteps(alphabar, 12, "log_snr")
+    assert (times[0], times[-2], times[-1], len(times)) == (T, 1, 0, 13)
+    log_snr = torch.logit(alphabar)
+    wanted = torch.linspace(log_snr[T], log_snr[1], 12, dtype=torch.float64)
+    for t, value in zip(times[:-1], wanted, strict=True):
+        nearest = 1 + (log_snr[1:] - value).abs().argmin()
+        assert t == nearest or {t - 1, t + 1} & set(times)  # moved on where several fall on one time
+
+
+@pytest.mark.parametrize("steps", [1, 2, 50, 300, 1000, T])
+def test_log_snr_times_descend_strictly_however_many(steps):
+    for alphabar in (ALPHABAR, D.cosine_schedule(T)):
+        times = D.timesteps(alphabar, steps, "log_snr")
+        assert times[0] == T and times[-1] == 0 and len(times) == steps + 1
+        assert all(t > s for t, s in pairwise(times))
+
+
+@pytest.mark.parametrize(
+    ("steps", "spacing"),
+    [(100, "trailing"), (0, "trailing"), (16, "middle"), (0, "log_snr"), (T + 1, "log_snr")],
+)
 def test_bad_timesteps_are_refused(steps, spacing):
     with pytest.raises(ValueError, match=f"{steps} sampling steps|middle"):
-        D.timesteps(1024, steps, spacing)
+        D.timesteps(ALPHABAR, steps, spacing)
 
 
 def test_seeded_noise_of_a_row_depends_on_its_seed_alone():

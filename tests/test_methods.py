@@ -21,7 +21,9 @@ SECTIONS = SimpleNamespace(
     ),
 )
 ALPHABAR = linear_schedule(1024)
-SAMPLING = SimpleNamespace(steps=4, ddpm_steps=8, batch=4, clip=True, spacing="trailing", guide="x0_hat")
+SAMPLING = SimpleNamespace(
+    steps=4, ddpm_steps=8, tile=4, clip=True, spacing="trailing", solver="ddim", guide="x0_hat"
+)
 
 
 def trained(name, prediction="v"):
@@ -93,6 +95,12 @@ def test_ddpm_draws_noise_and_ddim_none():
 def test_the_published_guide_changes_the_image():
     other = SimpleNamespace(**{**vars(SAMPLING), "guide": "local_mean"})
     assert not torch.equal(samples("pig", [1])[:, 1], samples("pig", [1], other)[:, 1])
+
+
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_the_solver_moves_every_chain_but_the_ancestral_one(method):
+    other = SimpleNamespace(**{**vars(SAMPLING), "solver": "dpmpp2m"})
+    assert torch.equal(samples(method, [11]), samples(method, [11], other)) == (method == "ddpm")
 
 
 def frozen_for(name, settings):
@@ -168,7 +176,9 @@ def test_the_tables_load_without_torch():
 
 # ---------------------------- each method learns one pair by heart, and samples it
 CHAIN = cosine_schedule(32)
-FEW = SimpleNamespace(steps=8, ddpm_steps=32, batch=2, clip=True, spacing="trailing", guide="x0_hat")
+FEW = SimpleNamespace(
+    steps=8, ddpm_steps=32, tile=2, clip=True, spacing="trailing", solver="ddim", guide="x0_hat"
+)
 LEARN = load("params.yaml", "smoke").model_copy(
     update={
         **{

@@ -33,6 +33,7 @@ def test_paper_is_the_paper():
         0.02,
     )
     assert (p.sampling.steps, p.sampling.ddpm_steps, p.sampling.guide) == (256, 1024, "x0_hat")
+    assert (p.sampling.solver, p.sampling.spacing) == ("ddim", "trailing")
     assert {p.guider.prediction, p.guided.prediction, p.ddpm.prediction} == {"eps"}
     assert {p.guider.min_snr, p.guided.min_snr, p.ddpm.min_snr} == {None}
     assert {p.guider.max_snr, p.guided.max_snr, p.ddpm.max_snr} == {None}
@@ -46,6 +47,11 @@ def test_paper_is_the_paper():
     assert (t.learning_rate, t.batch, t.epochs, t.steps, t.antithetic) == (2e-4, 6, 128, None, True)
     assert (t.schedule, t.plateau_factor, t.plateau_patience) == ("plateau", 0.25, 4)
     assert (t.ema, t.clip_norm, t.precision) == (None, None, "fp32")
+
+
+def test_steps_spaced_by_log_snr_need_not_divide_T():
+    over = {"sampling": {"spacing": "log_snr", "steps": 25}}
+    assert resolve(overlay({**RAW, "profile": "paper"}, over)).sampling.steps == 25
 
 
 def test_paper_overrides_nothing():
@@ -83,6 +89,8 @@ def test_an_ill_typed_key_is_named(section, key):
         ({"folds": {"count": 1}}, "folds.count"),
         ({"process": {"beta_T": 2.0}}, "process.beta_T"),
         ({"sampling": {"steps": 300}}, "sampling.steps"),
+        ({"sampling": {"spacing": "log_snr", "ddpm_steps": 2000}}, "sampling.ddpm_steps"),
+        ({"sampling": {"solver": "euler"}}, "sampling.solver"),
         ({"data": {"size": 500}}, "data.size"),
         ({"profile": "papper"}, "profile"),
         ({"trainning": {}}, "trainning"),

@@ -74,12 +74,11 @@ def shape_of(args: Namespace, header: dict[str, Any]) -> list[int]:
 
 
 def alphabar_of(header: dict[str, Any], sampling: Any) -> Any:
-    """The schedule that the network was trained on; sampling.steps must divide its T."""
+    """The schedule that the network was trained on; sampling.steps must suit its T."""
     from pig.methods import schedule
     from pig.params import Process
 
     process = Process.model_validate(header["process"])
-    for key in ("steps", "ddpm_steps"):
-        if process.T % getattr(sampling, key):
-            raise InputError(f"sampling.{key}: expected a divisor of the network's T = {process.T}")
+    if complaint := sampling.unfit(process.T):
+        raise InputError(f"{complaint} of the network's T = {process.T}")
     return schedule(process)

@@ -5,6 +5,7 @@ first and the last among them. Writes npz: t (K,) int64; x and y (K, B, H, W) fl
 """
 
 from argparse import ArgumentParser, Namespace
+from typing import Any
 
 from pig.errors import InputError
 from pig.files import atomic
@@ -35,15 +36,24 @@ def run(args: Namespace) -> None:
     from pig.methods import generate
 
     alphabar = alphabar_of(header, sampling)
-    times = timesteps(len(alphabar) - 1, sampling.steps, sampling.spacing)
+    times = timesteps(alphabar, sampling.steps, sampling.spacing)
     kept = np.linspace(0, sampling.steps - 1, chosen.figures.progression_steps).round().astype(int)
-    seeds = seeds_of(sampling.seed, header.get("fold", 0), range(min(number, sampling.batch)))
+    seeds = seeds_of(sampling.seed, header.get("fold", 0), range(number))
     frames = generate("pig", nets, seeds, shape_of(args, header), alphabar, sampling)
-    shown = [frame for i, frame in enumerate(track(frames, sampling.steps, "progression")) if i in kept]
+    total = sampling.steps * -(-number // sampling.tile)
+    taken = [f for i, f in enumerate(track(frames, total, "progression")) if i % sampling.steps in kept]
+    shown = [taken[i :: len(kept)] for i in range(len(kept))]  # of each step, the tiles
     with atomic(args.out) as file:
         np.savez_compressed(
             file,
             t=np.array([times[i] for i in kept]),
-            x=np.stack([f.x0_hat.clamp(-1, 1)[:, 0].half().cpu().numpy() for f in shown]),  # type: ignore[union-attr]
-            y=np.stack([f.y0_hat.clamp(-1, 1)[:, 0].half().cpu().numpy() for f in shown]),
+            x=np.stack([_halves([f.x0_hat for f in tiles]) for tiles in shown]),
+            y=np.stack([_halves([f.y0_hat for f in tiles]) for tiles in shown]),
         )
+
+
+def _halves(tiles: list[Any]) -> Any:
+    """(N, H, W) float16 in [-1, 1] from tiles (B, 1, H, W)."""
+    import torch
+
+    return torch.cat(tiles).clamp(-1, 1)[:, 0].half().cpu().numpy()

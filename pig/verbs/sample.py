@@ -65,7 +65,7 @@ def run(args: Namespace) -> None:
     x = None if given is None else _signs(given, device)
     alphabar = alphabar_of(header, sampling)
     frames = methods.generate(args.method, nets, seeds, shape, alphabar, sampling, x, args.first)
-    batches = -(-(args.first % sampling.batch + args.number) // sampling.batch)
+    batches = -(-(args.first % sampling.tile + args.number) // sampling.tile)
     steps = getattr(sampling, kind.steps)
     started = time.perf_counter()
     shown = track(frames, steps * batches, f"sample {args.method} fold {fold}")
@@ -100,7 +100,12 @@ def run(args: Namespace) -> None:
             "seconds": seconds,
             "steps": steps,
             "evaluations": steps * kind.passes,
-            "solver": {"spacing": sampling.spacing, "clip": sampling.clip, "seed": sampling.seed},
+            "solver": {
+                "solver": sampling.solver,
+                "spacing": sampling.spacing,
+                "clip": sampling.clip,
+                "seed": sampling.seed,
+            },
             # All shards cost alike; counting loads half of torch again.
             "operations": operations(args.method, nets, shape, header, sampling) if args.first == 0 else None,
             "machine": machine(device),
@@ -172,7 +177,7 @@ def operations(method: str, nets: Any, shape: Any, header: dict[str, Any], sampl
     given = -torch.ones(1, 1, *shape, device=device) if kind.masks else None
 
     def count(steps: int) -> int:
-        few = sampling.model_copy(update={"batch": 1, kind.steps: steps})
+        few = sampling.model_copy(update={"tile": 1, kind.steps: steps})
         with FlopCounterMode(display=False) as counter:
             for _ in generate(method, nets, [0], shape, alphabar_of(header, few), few, given):
                 pass

@@ -129,9 +129,9 @@ def bounds(method, arm, fold):
     number = max(P.segmentation.doses) if method in PAIRED else 0
     if arm == "fold" and int(fold) == 0:
         number = max(number, P.fidelity.slices)
-    batches = -(-number // P.sampling.batch)  # a shard of whole batches computes nothing that it drops
-    shards = min(P.sampling.shards, batches)
-    return [min(batches * shard // shards * P.sampling.batch, number) for shard in range(shards + 1)]
+    tiles = -(-number // P.sampling.tile)  # a shard of whole tiles computes nothing that it drops
+    shards = min(P.sampling.shards, tiles)
+    return [min(tiles * shard // shards * P.sampling.tile, number) for shard in range(shards + 1)]
 
 
 def shards(method, arm, fold, ending):
