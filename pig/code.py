@@ -51,7 +51,7 @@ def closure(modules: Iterable[str], cut: Cut = WHOLE) -> set[str]:
 
 @cache
 def own(module: str, cut: Cut) -> Cut:
-    """What of `cut` is about tables of `module`: for most modules nothing, so that they are parsed once for all jobs."""
+    """What of `cut` is about tables of `module`: mostly nothing, so that a module is parsed once for all jobs."""
     tables = {name for name, _ in _tables(_tree(module))}
     return frozenset(entry for entry in cut if entry[0] in tables)
 
