@@ -39,7 +39,7 @@ BELOW = {
     "trained": {"methods", "pairs", "params", "training", "weights"},
     "api": {"masks", "methods", "params", "reading", "trained"},
     "dataset": {"pairs", "reading"},
-    "export": {"evidence", "methods", "params", "reading", "results", "tables"},
+    "export": {"api", "evidence", "methods", "params", "reading", "results", "tables"},
     "__init__": {"api", "dataset", "diffusion"},
 }
 
