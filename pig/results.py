@@ -183,7 +183,14 @@ def table1(
     )
     metrics: tuple[str, ...] = ("fid", "fd_infinity", "kid_x1000", "precision", "recall")
     metrics += ("crop_fid", "crop_kid_x1000") if crops else ()
-    return Table(1, frame, columns, metrics, _caption_1(scores[0], frame, title, bool(crops)))
+    caption = _caption_1(scores[0], frame, sentences(title, _solver(costs)), bool(crops))
+    return Table(1, frame, columns, metrics, caption)
+
+
+def _solver(costs: Sequence[Mapping[str, Any]]) -> str:
+    """What the name of the row DDIM hides where its network was sampled by another solver."""
+    other = any(cost.get("solver", {}).get("solver", "ddim") == "dpmpp2m" for cost in costs)
+    return "Sampled by DPM-Solver++ (2M), the row DDIM too, but not DDPM" if other else ""
 
 
 def _by_set(scores: Sequence[Mapping[str, Any]], name: str) -> dict[str, Mapping[str, Any]]:

@@ -72,6 +72,14 @@ def rows_of(markdown):
 # --- Table 1
 
 
+def test_table_1_says_which_solver_sampled():
+    for name, told in (("ddim", False), ("dpmpp2m", True)):
+        costs = [cost("pig", solver={"solver": name}), cost("ddim", solver={"solver": name})]
+        assert (
+            "DPM-Solver++ (2M), the row DDIM too" in table1(SCORES, costs=costs, title="T").caption
+        ) is told
+
+
 def test_table_1_rows_stand_in_order_with_the_papers_beside_them():
     frame = table1(SCORES).frame
     assert frame["row"].tolist() == ["real", "ddim", "pig"]
