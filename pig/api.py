@@ -188,7 +188,9 @@ def _device(device: str | torch.device | None) -> torch.device:
     try:
         found = torch.device(device)
     except RuntimeError:
-        raise InputError(f"device: expected cpu, cuda or cuda:N; found {device!r}") from None
+        found = torch.device("meta")
+    if found.type not in ("cpu", "cuda"):
+        raise InputError(f"device: expected cpu, cuda or cuda:N; found {str(device)!r}")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device {found}: torch finds {torch.cuda.device_count()} GPUs here")
     return found
