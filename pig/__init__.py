@@ -24,12 +24,14 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """A name of __all__, from its module (PEP 562)."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(_HOMES[name]), name)
-    return value
+if not TYPE_CHECKING:  # which would take any name for one of pig's
+
+    def __getattr__(name: str) -> Any:
+        """A name of __all__, from its module (PEP 562)."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_HOMES[name]), name)
+        return value
 
 
 def __dir__() -> list[str]:

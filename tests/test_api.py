@@ -42,7 +42,7 @@ def test_every_public_name_is_there_and_documented():
 
 def test_type_checkers_see_the_names_that_load_on_use():
     tree = ast.parse(Path(pig.__file__).read_text(encoding="utf-8"))
-    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    block, _ = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     assert seen == pig._HOMES
     assert {*seen, "__version__"} == set(pig.__all__)

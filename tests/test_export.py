@@ -248,7 +248,7 @@ def test_a_licence_is_asked_for(tiny, tmp_path, said, capsys):
 def test_tables_of_another_study_are_refused(tiny, tmp_path, said):
     reports = tables(tmp_path / "reports", tiny)
     export_ = (fold_of(tiny), *SMOKE, "--licence", "mit", "--out", tmp_path / "shared", "--reports")
-    assert "expected the tables of a study, table1.csv, ..; found none" in said(*export_, tmp_path)
+    assert "expected the tables of a study, table1.csv to table5.csv" in said(*export_, tmp_path)
     for key, value, complaint in (
         ("evaluations", 64, "evaluations of pig: expected those of these networks, 16; found 64"),
         ("parameters_m", 1.5, "parameters_m of pig: expected those of these networks, "),
@@ -259,6 +259,11 @@ def test_tables_of_another_study_are_refused(tiny, tmp_path, said):
             tmp_path / "table5.csv", index=False
         )
         assert f"table5.csv: {complaint}" in said(*export_, tmp_path)
+    (reports / "table5.md").write_text(
+        "**Table 5.** Profile busi, data: data/busi.zip. Costs.", encoding="utf-8"
+    )
+    assert "table5.md: expected tables of profile smoke; found busi" in said(*export_, reports)
+    (reports / "table5.md").write_text("**Table 5.** Profile smoke, data: phantom. Costs.", encoding="utf-8")
     pd.read_csv(reports / "table1.csv").assign(fid="low").to_csv(reports / "table1.csv", index=False)
     assert "table1.csv: fid: expected numbers; found 'low'" in said(*export_, reports)
     assert not (tmp_path / "shared").exists()

@@ -6,7 +6,8 @@ does, bit for bit. Paths and other free text of the networks' headers stay behin
 if it is an export and holds nothing else.
 
 --licence is of the weights, and has no default: whoever trained them must know what the training data allow. --reports
-names the tables of the study, which the card's scores are taken from; without it the card says that it has none.
+names the tables of the study, which the card's scores are taken from; tables of another profile, or of networks of
+another size, are refused. Without it the card says that it has no scores.
 """
 
 import json
@@ -16,7 +17,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pig.errors import InputError
 from pig.files import PREFIX, atomic
@@ -24,6 +25,9 @@ from pig.methods import METHODS, NETS
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from pig.export import Metric, Shown
+    from pig.params import Params
 
 PHANTOM = (
     "The embedded data set of `pig`: a procedural phantom of digital breast tomosynthesis with masses, drawn by a "
@@ -72,16 +76,7 @@ def run(args: Namespace) -> None:
     model = api.assemble(fold, args.method, chosen.sampling, torch.device("cpu"))
     headers = [export.public(model.headers[net]) for net in METHODS[args.method].nets]
     config = export.config(args.method, chosen.sampling, headers)
-    tables = read_tables(Path(args.reports)) if args.reports else {}
-    if 5 in tables:
-        export.check_costs(
-            args.method, tables[5], headers, chosen.sampling, str(Path(args.reports) / "table5.csv")
-        )
-    leak = headers[-1].get("folds", {}).get("leak", False)
-    own = chosen.fidelity.extractor_sha256
-    features = f"an extractor of the study's own (sha256 {own})" if own else "InceptionV3 of 2015-12-05"
-    level = chosen.statistics.level
-    scores, metrics = export.sections(args.method, {} if leak else tables, features, level)
+    scores, metrics = read_scores(args, chosen, headers)
     data = args.data or (PHANTOM if chosen.data.source == "phantom" else UNTOLD)
     card = export.card(args.method, chosen.profile, licence, data, headers, chosen.sampling, scores, metrics)
     with whole_folder(out) as new:
@@ -94,25 +89,45 @@ def run(args: Namespace) -> None:
                 file.write(text)
 
 
-def read_tables(folder: Path) -> "dict[int, pd.DataFrame]":
-    """The tables 1 to 5 in `folder` by number, those that are there; InputError if none is."""
-    from pig.export import SHOWN
+def read_scores(
+    args: Namespace, chosen: "Params", headers: list[dict[str, Any]]
+) -> "tuple[dict[int, str], list[Metric]]":
+    """The card's tables and metrics from --reports; InputError if its tables are of other networks."""
+    from pig import export
+    from pig.reading import read_csv, read_text
+
+    if args.reports is None:
+        return {}, []
+    reports = Path(args.reports)
+    costs = reports / "table5.csv"
+    if not costs.is_file():
+        raise InputError(f"--reports {reports}: expected the tables of a study, table1.csv to table5.csv")
+    found = read_csv(costs, columns=("row",), numbers=("parameters_m", "evaluations"))
+    export.check_costs(args.method, found, headers, chosen.sampling, str(costs))
+    caption = costs.with_suffix(".md")
+    profile = re.search(r"Profile (.+?), data: ", read_text(caption) if caption.is_file() else "")
+    if profile and profile[1] != chosen.profile:
+        raise InputError(f"{caption}: expected tables of profile {chosen.profile}; found {profile[1]}")
+    if headers[-1].get("folds", {}).get("leak", False):
+        return {}, []
+    own = chosen.fidelity.extractor_sha256
+    features = f"an extractor of the study's own (sha256 {own})" if own else "InceptionV3 of 2015-12-05"
+    tables = {
+        number: read_table(path, shown)
+        for number, shown in export.SHOWN.items()
+        if (path := reports / f"table{number}.csv").is_file()
+    }
+    return export.sections(args.method, tables, features, chosen.statistics.level)
+
+
+def read_table(path: Path, shown: "Shown") -> "pd.DataFrame":
+    """A table of a study, what is shown of it being numbers."""
     from pig.reading import read_csv
 
-    found = {number: folder / f"table{number}.csv" for number in (*SHOWN, 5)}
-    tables = {number: path for number, path in found.items() if path.is_file()}
-    if not tables:
-        raise InputError(f"--reports {folder}: expected the tables of a study, table1.csv, ..; found none")
-    read = {}
-    for number, path in tables.items():
-        rows, keys = "row", ["parameters_m", "evaluations"]
-        if number in SHOWN:
-            rows, columns = SHOWN[number].rows, SHOWN[number].columns
-            named = [column.key for column in columns if column.digits is not None]
-            there = read_csv(path)
-            keys = [key for name in named for key in (name, f"{name}_low", f"{name}_high") if key in there]
-        read[number] = read_csv(path, columns=(rows,), numbers=keys)
-    return read
+    there = read_csv(path)
+    named = [column.key for column in shown.columns if column.digits is not None]
+    numbers = [key for name in named for key in (name, f"{name}_low", f"{name}_high") if key in there]
+    return read_csv(path, columns=(shown.rows,), numbers=numbers)
 
 
 def check_replaceable(out: Path) -> None:
