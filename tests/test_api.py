@@ -51,10 +51,10 @@ def test_type_checkers_see_the_names_that_load_on_use():
 # --- sampling ---
 
 
-def by_cli(tiny, folder, method, number, first, seed):
+def by_cli(tiny, folder, method, number, first, seed, **changed):
     """What `pig sample` writes with that seed."""
     cfg = json.loads(to_json(load(tiny / "params.yaml", "smoke"), "sampling"))
-    cfg["sampling"]["seed"] = seed
+    cfg["sampling"] |= {"seed": seed, **changed}
     models = [fold_of(tiny) / f"{net}.safetensors" for net in METHODS[method].nets]
     data = ["--pairs", fold_of(tiny).parent / "pairs.zip", "--split", fold_of(tiny).parent / "split.csv"]
     wanted = ["--number", number, "--first", first, "--cfg", json.dumps(cfg), "--out", folder / "cli.zip"]
@@ -75,6 +75,25 @@ def test_samples_are_those_of_pig_sample_bit_for_bit(method, tiny, tmp_path):
         assert all(mask.dtype == np.bool_ for mask, _ in found)
     else:
         assert wanted.masks is None and all(mask is None for mask, _ in found)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mask": "local_mean", "grey_levels": "batch", "clip": False},
+        {"solver": "dpmpp2m", "spacing": "log_snr", "tile": 3},
+    ],
+)
+@pytest.mark.parametrize("method", ["pig", "segguided"])
+def test_samples_follow_the_settings_as_pig_sample_does(method, changed, tiny, tmp_path):
+    wanted = by_cli(tiny, tmp_path, method, number=5, first=0, seed=0, **changed)
+    loaded = pig.load(fold_of(tiny), method, device="cpu")
+    model = dataclasses.replace(loaded, sampling=loaded.sampling.model_copy(update=changed))
+    given = wanted.masks if METHODS[method].masks else None
+    found = list(model.sample(5, masks=given))
+    assert np.array_equal([image for _, image in found], wanted.images)
+    assert np.array_equal([mask for mask, _ in found], wanted.masks)
+    assert images(found) != images(loaded.sample(5, masks=given))
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_no_path_and_no_free_text_of_a_header_is_written(tiny, tmp_path):
         "data": "jane_doe",
         "version": "jane doe",
     }
-    header["training"]["note"] = "jane_doe"
+    header["training"] |= {"note": "jane_doe", "schedule": "jane_doe"}
     weights.save(fold / "guided.safetensors", state, header)
     for content_ in content(exported(fold, tmp_path / "shared")).values():
         for word in (b"smith", b"jane", str(tmp_path).encode(), b"host"):
@@ -173,7 +173,7 @@ def test_the_scores_are_those_of_the_tables_with_intervals(tiny, tmp_path):
     assert "PIG 6 63.8 [60.2, 67.2] 11.1" in rows
     assert "PIG 6 1.2" in rows
     assert "Joint" not in text and "15.88" not in text  # neither rivals nor the paper's numbers
-    assert "InceptionV3 of 2015-12-05" in text and "95% intervals over patients" in text
+    assert "InceptionV3 of 2015-12-05" in text and "95 % intervals over patients" in text
     (results,) = front["model-index"][0]["results"]
     assert {metric["type"]: metric["value"] for metric in results["metrics"]} == {"fid": 185.7, "trts": 63.8}
 
@@ -250,8 +250,9 @@ def test_tables_of_another_study_are_refused(tiny, tmp_path, said):
     export_ = (fold_of(tiny), *SMOKE, "--licence", "mit", "--out", tmp_path / "shared", "--reports")
     assert "expected the tables of a study, table1.csv to table5.csv" in said(*export_, tmp_path)
     for key, value, complaint in (
-        ("evaluations", 64, "evaluations of pig: expected those of these networks, 16; found 64"),
-        ("parameters_m", 1.5, "parameters_m of pig: expected those of these networks, "),
+        ("evaluations", 64, "evaluations of pig: expected that of these networks, 16; found 64"),
+        ("parameters_m", 1.5, "parameters_m of pig: expected that of these networks, "),
+        ("evaluations", np.nan, "evaluations of pig: expected that of these networks, 16; found nan"),
         ("row", "ldm", "expected a row pig, of the study of these networks"),
         ("evaluations", "many", "evaluations: expected numbers; found 'many'"),
     ):
