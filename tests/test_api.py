@@ -130,6 +130,9 @@ def test_samples_are_computed_a_tile_at_a_time_when_they_are_asked_for(tiny):
     for _ in range(tile):
         next(pairs)
     assert calls == [tile] * model.sampling.steps * 2
+    calls.clear()
+    list(model.sample(2, first=tile - 1))  # the last of a tile and the first of the next, each in its own place
+    assert calls == [tile] * model.sampling.steps * 2
 
 
 def test_another_number_of_steps(tiny):
