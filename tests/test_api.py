@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import call, fold_of
+from tiny import fold_of, sample
 
 import pig
 from pig.errors import InputError
 from pig.methods import METHODS
-from pig.pairs import read_archive
-from pig.params import load, to_json
+from pig.params import load
 
 HEAVY = {"torch", "numpy", "pandas", "pydantic", "scipy", "PIL", "safetensors", "jinja2", "yaml"}
 
@@ -51,20 +50,9 @@ def test_type_checkers_see_the_names_that_load_on_use():
 # --- sampling ---
 
 
-def by_cli(tiny, folder, method, number, first, seed, **changed):
-    """What `pig sample` writes with that seed."""
-    cfg = json.loads(to_json(load(tiny / "params.yaml", "smoke"), "sampling"))
-    cfg["sampling"] |= {"seed": seed, **changed}
-    models = [fold_of(tiny) / f"{net}.safetensors" for net in METHODS[method].nets]
-    data = ["--pairs", fold_of(tiny).parent / "pairs.zip", "--split", fold_of(tiny).parent / "split.csv"]
-    wanted = ["--number", number, "--first", first, "--cfg", json.dumps(cfg), "--out", folder / "cli.zip"]
-    call("sample", method, "--models", *models, *(data if METHODS[method].masks else []), *wanted)
-    return read_archive(folder / "cli.zip")
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_samples_are_those_of_pig_sample_bit_for_bit(method, tiny, tmp_path):
-    wanted = by_cli(tiny, tmp_path, method, number=4, first=1, seed=7)
+    wanted = sample(tiny, method, tmp_path / "cli.zip", 4, first=1, seed=7)
     model = pig.load(fold_of(tiny), method, device="cpu")
     given = wanted.masks if METHODS[method].masks else None
     found = list(model.sample(4, seed=7, first=1, masks=given))
@@ -86,7 +74,7 @@ def test_samples_are_those_of_pig_sample_bit_for_bit(method, tiny, tmp_path):
 )
 @pytest.mark.parametrize("method", ["pig", "segguided"])
 def test_samples_follow_the_settings_as_pig_sample_does(method, changed, tiny, tmp_path):
-    wanted = by_cli(tiny, tmp_path, method, number=5, first=0, seed=0, **changed)
+    wanted = sample(tiny, method, tmp_path / "cli.zip", 5, **changed)
     loaded = pig.load(fold_of(tiny), method, device="cpu")
     model = dataclasses.replace(loaded, sampling=loaded.sampling.model_copy(update=changed))
     given = wanted.masks if METHODS[method].masks else None
@@ -131,7 +119,9 @@ def test_samples_are_computed_a_tile_at_a_time_when_they_are_asked_for(tiny):
         next(pairs)
     assert calls == [tile] * model.sampling.steps * 2
     calls.clear()
-    list(model.sample(2, first=tile - 1))  # the last of a tile and the first of the next, each in its own place
+    list(
+        model.sample(2, first=tile - 1)
+    )  # the last of a tile and the first of the next, each in its own place
     assert calls == [tile] * model.sampling.steps * 2
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tiny import call, fold_of
+from tiny import fold_of, sample
 from torch.utils.data import ConcatDataset, DataLoader, Subset, random_split
 
 import pig
@@ -122,9 +122,7 @@ def test_what_are_no_pairs_is_refused(source, complaint):
 
 
 def test_an_archive_without_masks_is_refused_by_name(tiny, tmp_path):
-    settings = ["--params", tiny / "params.yaml", "--profile", "smoke"]
-    model = ["--models", fold_of(tiny) / "ddpm.safetensors", "--number", 1]
-    call("sample", "ddim", *settings, *model, "--out", tmp_path / "ddim.zip")
+    sample(tiny, "ddim", tmp_path / "ddim.zip", 1)
     with pytest.raises(InputError, match=r"ddim.zip: expected pairs, found images without masks"):
         pig.Pairs(tmp_path / "ddim.zip")
 

@@ -9,13 +9,12 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from tiny import PARAMS, call, fold_of
+from tiny import PARAMS, call, fold_of, sample
 
 import pig
 from pig import export, weights
 from pig.__main__ import main
 from pig.methods import METHODS
-from pig.pairs import read_archive
 from pig.params import load
 from pig.trained import read_net
 
@@ -41,9 +40,7 @@ def metadata(folder):
 
 @pytest.mark.parametrize("method", ["pig", "ddim", "joint"])
 def test_an_export_samples_what_pig_sample_does_bit_for_bit(method, tiny, tmp_path):
-    models = [fold_of(tiny) / f"{net}.safetensors" for net in METHODS[method].nets]
-    call("sample", method, "--models", *models, "--number", 3, *SMOKE, "--out", tmp_path / "cli.zip")
-    wanted = read_archive(tmp_path / "cli.zip")
+    wanted = sample(tiny, method, tmp_path / "cli.zip", 3)
     folder = exported(fold_of(tiny), tmp_path / "shared", method=method)
     moved = shutil.move(folder, tmp_path / "elsewhere")
     found = list(pig.load(moved, device="cpu").sample(3, seed=0))

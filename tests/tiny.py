@@ -1,10 +1,13 @@
 """A study of minutes in seconds: every network of profile smoke, trained by the verbs on the smallest phantom."""
 
+import json
 import shutil
 from pathlib import Path
 
 from pig.__main__ import main
-from pig.methods import NETS
+from pig.methods import METHODS, NETS
+from pig.pairs import Pairs, read_archive
+from pig.params import load, to_json
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 
@@ -27,6 +30,17 @@ def make(root: Path) -> Path:
 
 def fold_of(root: Path) -> Path:
     return root / "runs/smoke/fold0"
+
+
+def sample(root: Path, method: str, out: Path, count: int, first: int = 0, **changed: object) -> Pairs:
+    """What `pig sample` writes to OUT, with the settings of profile smoke but for those that are `changed`."""
+    cfg = json.loads(to_json(load(PARAMS, "smoke"), "sampling"))
+    cfg["sampling"] |= changed
+    models = [fold_of(root) / f"{net}.safetensors" for net in METHODS[method].nets]
+    data = ["--pairs", root / "runs/smoke/pairs.zip", "--split", root / "runs/smoke/split.csv"]
+    wanted = ["--number", count, "--first", first, "--cfg", json.dumps(cfg), "--out", out]
+    call("sample", method, "--models", *models, *(data if METHODS[method].masks else []), *wanted)
+    return read_archive(out)
 
 
 def call(*arguments: object) -> None:

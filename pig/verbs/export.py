@@ -57,7 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> str:
     licence = args.licence.lower()
     if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
         raise InputError(
@@ -87,6 +87,8 @@ def run(args: Namespace) -> None:
         for name, text in ((api.CONFIG, json.dumps(config, indent=2) + "\n"), (export.CARD, card)):
             with atomic(new / name, "w") as file:
                 file.write(text)
+    kind = METHODS[args.method]
+    return f"{kind.label}, {len(headers)} networks, {len(scores)} tables of scores"
 
 
 def read_scores(
