@@ -1,0 +1,267 @@
+"""What the benchmarks of speed share: a fold of the phantom, networks trained on it, and how good their pairs are.
+
+A gain in speed counts at equal quality only, so every such table has these columns beside its seconds.
+"""
+
+# ruff: noqa: E402  # the number of threads has to be set before numpy and torch are loaded
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np
+import torch
+from scipy import stats
+
+from pig import features, masks, methods, pairing, params, segmentation
+from pig.pairs import Pairs, concatenate, grey, rows, split
+from pig.phantom import volumes
+from pig.ranks import ALONE
+from pig.training import fit
+from pig.verbs.features import Folder
+from pig.verbs.fitting import recipe
+from pig.verbs.networks import alphabar_of, seeds_of
+from pig.verbs.train import losses
+
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+CPU = torch.device("cpu")
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def settings(profile: str = "demo", **over: Any) -> params.Params:
+    """A profile of params.yaml with sections laid over it."""
+    return params.load(ROOT / "params.yaml", profile).model_copy(
+        update={
+            key: getattr(params.load(ROOT / "params.yaml", profile), key).model_copy(update=change)
+            for key, change in over.items()
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Fold 0 of a phantom, and what judges pairs that were generated in it."""
+
+    train: Pairs
+    held_out: Pairs
+    test: Pairs
+    extractor: features.Extractor
+    store: Folder
+    reference: np.ndarray  # features of test slices (n, d)
+    groups: list[str]  # their patients
+    segmenter: torch.nn.Module  # trained on real pairs alone
+    contrast: float  # of real training pairs
+    area: float
+
+
+def fold(chosen: params.Params, slices: int | None = None) -> Fold:
+    """Draw the phantom of `chosen`, split it, take the features of test slices and train one segmenter."""
+    own = chosen.phantom
+    drawn = concatenate(volumes(own.patients, own.views, own.slices, chosen.data.size, own.seed))
+    roles = split(drawn.table, chosen.folds.count, chosen.folds.validation, chosen.folds.seed)
+    train, held_out, test = (
+        drawn.select(rows(roles, drawn.table, 0, r)) for r in ("train", "validation", "test")
+    )
+    extractor = features.inception(features.find_weights(None, os.environ), CPU)
+    store = Folder(ROOT / "scratch" / "features")
+    taken = test.select(
+        features.choose(range(len(test)), slices or chosen.fidelity.slices, chosen.fidelity.seed)
+    )
+    reference = taken_features(taken.images, extractor, store, chosen.fidelity.batch)
+    real = pairing.summary(train.images, train.masks, chosen.pairing.ring)
+    return Fold(
+        train,
+        held_out,
+        test,
+        extractor,
+        store,
+        reference,
+        taken.table["patient"].tolist(),
+        segmenter(chosen, train),
+        real["contrast"],
+        real["area"],
+    )
+
+
+def taken_features(images: Any, extractor: features.Extractor, store: Folder, batch: int) -> np.ndarray:
+    found = dict(features.features(list(images), extractor, batch, store))
+    return np.stack([found[row] for row in range(len(images))])
+
+
+def segmenter(chosen: params.Params, train: Pairs) -> torch.nn.Module:
+    own = chosen.segmentation
+    torch.manual_seed(own.seed)
+    model = segmentation.build(own.encoder, own.depth, own.decoder_channels, train.images.shape[1:])
+    data = segmentation.examples(train)
+    for _ in fit(model, segmentation.training_loss(data, own.flip), len(data), recipe(own, len(data))):
+        pass
+    return model.eval()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a training: optimiser steps, and seconds of this process on the processor."""
+
+    steps: int
+    seconds: float
+
+
+def train(
+    net: str,
+    chosen: params.Params,
+    of: Fold,
+    frozen: Mapping[str, methods.Trained],
+    seconds: float | None = None,
+    wrap: Callable[[torch.nn.Module], torch.nn.Module] = lambda model: model,
+) -> tuple[methods.Trained, Cost]:
+    """`net` as `pig train` trains it, for training.steps, or for as many steps as take `seconds`.
+
+    With `seconds` the schedule of the learning rate is fitted to the steps that a trial of five of them foretells.
+    """
+    kind = methods.NETS[net]
+    torch.manual_seed(chosen.training.seed)
+    model = wrap(kind.make(chosen))
+    loss, _ = losses(net, frozen, chosen, of.train, of.held_out, CPU, ALONE)
+    plan = recipe(chosen.training, len(of.train))
+    if seconds is not None:
+        trial = wrap(kind.make(chosen))
+        started = [time.process_time() for _ in fit(trial, loss, len(of.train), replace(plan, steps=7))]
+        a_step = (started[-1] - started[1]) / (len(started) - 2)
+        plan = replace(plan, steps=max(2, round(seconds / a_step)))
+    plan = replace(plan, validate_every=plan.steps)
+    began = time.process_time()
+    for progress in fit(model, loss, len(of.train), plan):
+        last = progress
+    cost = Cost(plan.steps, time.process_time() - began)
+    model.load_state_dict(last.weights())
+    model = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return methods.Trained(model, getattr(chosen, kind.prediction).prediction), cost
+
+
+def replace(plan: Any, **changes: Any) -> Any:
+    from dataclasses import replace as changed
+
+    if "steps" in changes:
+        changes.setdefault("warmup", min(plan.warmup, changes["steps"] // 5))
+    return changed(plan, **changes)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Pairs, and the seconds of this process on the processor that each took."""
+
+    images: np.ndarray  # (N, H, W) uint8
+    masks: np.ndarray  # (N, H, W) bool
+    seconds: float
+    settled: np.ndarray | None = None  # (steps, N, H, W) bool: the mask after each step
+
+
+def sample(
+    nets: Mapping[str, methods.Trained],
+    chosen: params.Params,
+    number: int,
+    method: str = "pig",
+    keep_masks: bool = False,
+) -> Sampled:
+    """The first `number` pairs of fold 0, as `pig sample` draws them."""
+    own = chosen.sampling
+    alphabar = alphabar_of({"process": chosen.process.model_dump()}, own)
+    seeds = seeds_of(own.seed, 0, range(number))
+    began = time.process_time()
+    size = (chosen.data.size, chosen.data.size)
+    frames = list(methods.generate(method, nets, seeds, size, alphabar, own))
+    seconds = (time.process_time() - began) / number
+    last = [frame for frame in frames if frame.last]
+    images = np.concatenate([grey(frame.y0_hat[:, 0].numpy()) for frame in last])
+    rule = masks.RULES[own.mask]
+    drawn = np.concatenate([(rule(frame.x0_hat) > 0)[:, 0].numpy() for frame in last])
+    found = None
+    if keep_masks:
+        steps = len(frames) // len(last)
+        found = np.stack(
+            [
+                np.concatenate([(f.x0_hat > 0)[:, 0].numpy() for f in frames[step::steps]])
+                for step in range(steps)
+            ]
+        )
+    return Sampled(images, drawn, seconds, found)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One number a pair (nan where there is none), and the features of the slices."""
+
+    features: np.ndarray
+    contrast: np.ndarray  # as a share of the real pairs'
+    dice: np.ndarray  # TRTS: of the segmenter of real pairs on the slice, against its mask
+    shuffled: np.ndarray  # against another pair's mask
+    area: np.ndarray  # as a share of the real pairs'
+    single: np.ndarray  # 1 where the mask is in one piece
+    empty: np.ndarray
+
+
+def judge(pairs: Sampled, of: Fold, chosen: params.Params) -> Judged:
+    """Quality of each pair."""
+    from pig.overlap import overlap
+
+    width = pairing.ring_width(chosen.pairing.ring, pairs.images.shape[1:])
+    contrast = [
+        pairing.contrast(image / 127.5 - 1, mask, width)
+        for image, mask in zip(pairs.images, pairs.masks, strict=True)
+    ]
+    seen = segmentation.predict(
+        of.segmenter, torch.from_numpy(pairs.images)[:, None], chosen.segmentation.batch
+    )
+    order = pairing.derangement(len(seen), chosen.pairing.seed)
+    dice, shuffled = (
+        np.array([overlap(p >= 0.5, mask)[0] for p, mask in zip(probabilities, pairs.masks, strict=True)])
+        for probabilities in (seen, seen[order])
+    )
+    return Judged(
+        taken_features(pairs.images, of.extractor, of.store, chosen.fidelity.batch),
+        np.array(contrast) / of.contrast,
+        dice,
+        shuffled,
+        pairs.masks.mean((1, 2)) / of.area,
+        np.array([pairing.components(mask) == 1 for mask in pairs.masks], float),
+        (~pairs.masks.any((1, 2))).astype(float),
+    )
+
+
+def over_seeds(values: list[float], level: float = 0.95) -> tuple[float, float, float]:
+    """Mean and its interval over training seeds, by Student's t: wide for three."""
+    found = np.asarray(values, float)
+    half = stats.t.ppf((1 + level) / 2, len(found) - 1) * found.std(ddof=1) / np.sqrt(len(found))
+    return float(found.mean()), float(found.mean() - half), float(found.mean() + half)
+
+
+def machine() -> str:
+    """The processor, and the versions that decide the speed."""
+    from pig.verbs.sample import machine as processor
+
+    threads = torch.get_num_threads()
+    used = f"{threads} thread{'s' * (threads > 1)}"
+    return f"{processor(CPU)}, {used}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def keep(name: str, found: Mapping[str, Any]) -> None:
+    """Write benchmarks/results/NAME.json, whole or not at all."""
+    from pig.files import atomic
+
+    with atomic(RESULTS / f"{name}.json", "w") as file:
+        file.write(json.dumps(found, indent=1) + "\n")
+
+
+def kept(name: str) -> dict[str, Any]:
+    path = RESULTS / f"{name}.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
