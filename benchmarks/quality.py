@@ -27,10 +27,10 @@ from pig import features, masks, methods, pairing, params, segmentation
 from pig.pairs import Pairs, concatenate, grey, rows, split
 from pig.phantom import volumes
 from pig.ranks import ALONE
+from pig.trained import alphabar_of, seeds_of
 from pig.training import fit
 from pig.verbs.features import Folder
 from pig.verbs.fitting import recipe
-from pig.verbs.networks import alphabar_of, seeds_of
 from pig.verbs.train import losses
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

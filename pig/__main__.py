@@ -28,6 +28,7 @@ VERBS = {
     "study": "study",
     "figures": "figures",
     "import-official": "import_official",
+    "export": "export",
 }
 
 

@@ -15,8 +15,8 @@ from pig.errors import InputError
 from pig.files import atomic
 from pig.methods import METHODS
 from pig.progress import track
+from pig.trained import alphabar_of, grey_levels, read_nets, seeds_of, shape_of
 from pig.verbs.common import add_compute, add_settings, compute, settings
-from pig.verbs.networks import alphabar_of, read_nets, seeds_of, shape_of
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -56,7 +56,7 @@ def run(args: Namespace) -> None:
     fold = header.get("fold", 0)
     numbers = range(args.first, args.first + args.number)
     seeds = seeds_of(sampling.seed, fold, numbers)
-    shape = shape_of(args, header)
+    shape = shape_of(args.size, header)
     given, sources = None, [""] * len(numbers)
     if kind.masks:
         given, sources = conditions(args, fold, numbers, kind.masks == "varied", sampling.seed)
@@ -185,13 +185,3 @@ def operations(method: str, nets: Any, shape: Any, header: dict[str, Any], sampl
 
     one = count(1)
     return one + (getattr(sampling, kind.steps) - 1) * (count(2) - one)
-
-
-def grey_levels(y0_hat: Any, rule: str) -> Any:
-    """(B, 1, H, W) in [-1, 1] -> (B, H, W) uint8; "batch" first stretches by the batch's extremes."""
-    from pig.pairs import grey
-
-    if rule == "batch":
-        low, high = y0_hat.min(), y0_hat.max()
-        y0_hat = (y0_hat - low) / (high - low).clamp(min=1e-12) * 2 - 1
-    return grey(y0_hat[:, 0].cpu().numpy())

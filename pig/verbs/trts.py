@@ -39,7 +39,7 @@ def run(args: Namespace) -> None:
         state, header = weights.load(path, ("fold", "seed", "size", "encoder", "depth", "decoder_channels"))
         of = params.header(params.SegmenterHeader, header, path)
         shape = (of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
-        with torch.device("meta"):  # as in verbs/networks.py
+        with torch.device("meta"):  # as in pig/trained.py
             weights.match(segmentation.build(*shape).state_dict(), state, path)
         model = segmentation.build(*shape)
         model.load_state_dict(state)
