@@ -14,6 +14,8 @@ MODULES = sorted(".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in
 BELOW = {
     "files": set(),
     "reading": set(),
+    "console": set(),
+    "progress": {"console"},
     "pairs": {"reading"},
     "control": {"nets"},
     "training": {"ranks"},
@@ -46,10 +48,10 @@ SITES = {
     "PIL": {"cbis_ddsm", "pairs", "sources"},
     "pydantic": {"params"},
     "pydicom": {"dicom"},
+    "rich": {"console", "progress"},
     "safetensors": {"weights"},
     "segmentation_models_pytorch": {"segmentation"},
     "torchvision": {"augmentation"},
-    "tqdm": {"progress"},
     "yaml": {"params"},
 }
 TEST_ONLY = {
@@ -107,7 +109,7 @@ def test_diffusion_is_torch_and_the_standard_library():
 
 
 def test_the_entry_point_imports_verbs_by_name_only():
-    assert imports("__main__") == {"errors"}
+    assert imports("__main__") == {"console", "errors"}
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("verbs.")])
@@ -117,7 +119,7 @@ def test_a_verb_loads_nothing_heavy_before_it_runs(module):
     names = set()
     for node in top.body:
         names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else {a.name for a in node.names}
-    light = {"pig", "pig.errors", "pig.files", "pig.progress", "pig.params", "pig.methods"}
+    light = {"pig", "pig.console", "pig.errors", "pig.files", "pig.progress", "pig.params", "pig.methods"}
     mine = {name for name in names if name.split(".")[0] == "pig" and not name.startswith("pig.verbs")}
     assert mine <= light
     assert not {name.split(".")[0] for name in names} & {"torch", "numpy", "pandas", "matplotlib", "scipy"}
