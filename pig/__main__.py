@@ -32,6 +32,7 @@ VERBS = {
     "study": "study",
     "figures": "figures",
     "import-official": "import_official",
+    "doctor": "doctor",
 }
 GROUPS = {  # the first verb of each group -> what `pig --help` writes above it
     "phantom": "data:",
