@@ -33,6 +33,7 @@ VERBS = {
     "figures": "figures",
     "import-official": "import_official",
     "doctor": "doctor",
+    "completion": "completion",
 }
 GROUPS = {  # the first verb of each group -> what `pig --help` writes above it
     "phantom": "data:",
@@ -75,7 +76,7 @@ class _Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
             choices = [str(choice) for choice in action.choices]
-            near = get_close_matches(str(value), choices, 1)
+            near = get_close_matches(str(value), choices, 1, cutoff=0.7)
             meant = f"; did you mean {near[0]}?" if near else ""
             raise argparse.ArgumentError(
                 action, f"expected one of {', '.join(choices)}; found {value}{meant}"

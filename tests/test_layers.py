@@ -53,6 +53,7 @@ SITES = {
     "pydicom": {"dicom"},
     "rich": {"console", "progress"},
     "safetensors": {"weights"},
+    "shtab": {"completion"},
     "segmentation_models_pytorch": {"segmentation"},
     "torchvision": {"augmentation"},
     "yaml": {"params"},
