@@ -31,6 +31,7 @@ VERBS = {
     "tables": "tables",
     "study": "study",
     "figures": "figures",
+    "results": "results",
     "import-official": "import_official",
     "doctor": "doctor",
     "completion": "completion",

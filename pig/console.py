@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -43,6 +43,16 @@ def complain(line: str) -> None:
 def print_json(value: Any) -> None:
     """`value` as the only thing on standard output (--json)."""
     print(json.dumps(value, indent=2, allow_nan=False))
+
+
+def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns on standard output, all but the first flush right, under a head that is bold in a terminal."""
+    lines = [head, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for number, row in enumerate(lines):
+        first, *others = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        line = "  ".join([first, *(cell.strip().rjust(len(cell)) for cell in others)]).rstrip()
+        print(f"\x1b[1m{line}\x1b[0m" if not number and coloured(sys.stdout) else line)
 
 
 def redraws(stream: IO[str]) -> bool:

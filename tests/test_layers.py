@@ -51,7 +51,7 @@ SITES = {
     "PIL": {"cbis_ddsm", "pairs", "sources"},
     "pydantic": {"params"},
     "pydicom": {"dicom"},
-    "rich": {"console", "progress"},
+    "rich": {"progress"},
     "safetensors": {"weights"},
     "shtab": {"completion"},
     "segmentation_models_pytorch": {"segmentation"},
