@@ -14,6 +14,7 @@ import pytest
 
 from pig.__main__ import ENVIRONMENT, GROUPS, VERBS, main, parser
 from pig.pairs import Pairs, write_archive
+from pig.verbs.segment import _told as told_by_segment
 
 ENDS = ("csv", "json", "md", "tex")
 STUDY = ["study", "--pairs", "p.zip", "--nets", "n", "--costs", "c", "--out", "o.md"]
@@ -149,14 +150,14 @@ def test_a_mistake_is_one_line_that_says_what_may_have_been_meant(arguments, tol
 
 @pytest.fixture
 def archive(tmp_path, monkeypatch, request):
-    """The path of an archive of six pairs; the settings' folder is the current one."""
+    """The path of an archive of eight pairs; the settings' folder is the current one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_bytes((request.config.rootpath / "params.yaml").read_bytes())
-    images = np.arange(6 * 64, dtype=np.uint8).reshape(6, 8, 8)
-    masks = np.zeros((6, 8, 8), bool)
+    images = (np.arange(8 * 64) % 256).astype(np.uint8).reshape(8, 8, 8)
+    masks = np.zeros((8, 8, 8), bool)
     masks[:, 2:5, 2:5] = True
     table = pd.DataFrame(
-        {"id": [f"name{i}" for i in range(6)], "patient": [f"who{i // 2}" for i in range(6)]}
+        {"id": [f"name{i}" for i in range(8)], "patient": [f"who{i // 2}" for i in range(8)]}
     )
     for column in ("view", "slice", "origin", "seed"):
         table[column] = ""
@@ -168,9 +169,23 @@ def archive(tmp_path, monkeypatch, request):
 def test_the_last_line_says_what_was_written(archive, capsys):
     assert main(["merge", archive, "--out", "all.zip"]) == 0
     told = capsys.readouterr()
-    assert told.out == "" and re.fullmatch(r"pig: wrote all\.zip \([\d.]+ kB\) in \d+\.\d s\n", told.err)
+    assert told.out == "" and re.fullmatch(
+        r"pig: 8 samples; wrote all\.zip \([\d.]+ kB\) in \d+\.\d s\n", told.err
+    )
     assert main(["merge", archive, "--out", "all.zip", "--quiet"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+def test_some_verbs_tell_their_key_number(archive, capsys):
+    words = ["split", "--pairs", archive, "--out", "split.csv", "--profile", "smoke"]
+    assert main(words) == 0
+    assert capsys.readouterr().err.startswith("pig: 2 folds of 8 pairs of 4 patients; wrote split.csv (")
+    head = "id,dose,real,dice\n"
+    tables = ["a,0,300,0.5\nb,0,300,0.25\n", "a,40,300,1.0\nb,40,300,\n", "a,40,0,0.125\nb,40,0,0.0\n"]
+    assert (
+        told_by_segment([head + table for table in tables])
+        == "Dice 37.5 %, 100.0 % with 40, 6.2 % with 40 alone"
+    )
 
 
 def test_of_several_processes_the_first_speaks(archive, capsys, monkeypatch):
@@ -196,20 +211,20 @@ def test_describe_prints_the_page_or_its_numbers(archive, capsys):
     assert main(["describe", archive]) == 0
     page = capsys.readouterr()
     assert page.err == "" and page.out.startswith(
-        "# What the data set holds\n\n6 pairs of 8x8 pixels, 3 patients"
+        "# What the data set holds\n\n8 pairs of 8x8 pixels, 4 patients"
     )
     assert "![" not in page.out  # there is no picture
     assert main(["describe", archive, "--json"]) == 0
     told = capsys.readouterr()
     numbers = json.loads(told.out)
-    assert told.err == "" and (numbers["pairs"], numbers["patients"], numbers["without_lesion"]) == (6, 3, 0)
+    assert told.err == "" and (numbers["pairs"], numbers["patients"], numbers["without_lesion"]) == (8, 4, 0)
     assert numbers["quantiles"]["lesion_percent"]["0.5"] == pytest.approx(100 * 9 / 64)
-    assert numbers["groups"] == [{"what": "all", "pairs": 6, "patients": 3}]
+    assert numbers["groups"] == [{"what": "all", "pairs": 8, "patients": 4}]
     assert not re.search(r"name\d|who\d", page.out + told.out)
     assert main(["describe", archive, "--json", "--out", "page.md"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out) == numbers and told.err.startswith(
-        "pig: 6 pairs of 3 patients; wrote page.md ("
+        "pig: 8 pairs of 4 patients; wrote page.md ("
     )
 
 

@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_settings(parser)
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> str:
     from pig.pairs import check_memory, concatenate, write_archive
     from pig.phantom import volumes
 
@@ -28,3 +28,4 @@ def run(args: Namespace) -> None:
     drawn = list(track(views, phantom.patients * len(phantom.views), "phantom", unit="view"))
     with atomic(args.out) as file:
         write_archive(file, concatenate(drawn))
+    return f"{number} pairs of {phantom.patients} patients"
