@@ -120,13 +120,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     args = parser().parse_args(arguments)
     started, before = time.monotonic(), _outputs(args)
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
     try:
         with console.silence(args.quiet):
             told = args.run(args)
             written = [path for path, mark in _outputs(args).items() if mark != before[path]]
-            if (told or written) and os.environ.get(
-                "RANK", "0"
-            ) == "0":  # of several processes the first speaks
+            if (told or written) and first:
                 console.say(console.summary(told, written, time.monotonic() - started))
         sys.stdout.flush()
     except KeyboardInterrupt:
@@ -151,8 +150,14 @@ def _outputs(args: argparse.Namespace) -> dict[Path, tuple[int, int] | None]:
     for option in WRITTEN:
         named = getattr(args, option, None) or []
         for path in map(Path, [named] if isinstance(named, str) else named):
-            stat = path.stat() if path.is_file() else None
-            found[path] = stat and (stat.st_ino, stat.st_mtime_ns)
+            try:
+                stat = path.stat()
+                found[path] = (stat.st_ino, stat.st_mtime_ns)
+            except (
+                OSError,
+                ValueError,
+            ):  # not there, or a name that none can have, which the verb will refuse
+                found[path] = None
     return found
 
 

@@ -49,10 +49,10 @@ def print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Columns on standard output, all but the first flush right, under a head that is bold in a terminal."""
     lines = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for number, row in enumerate(lines):
-        first, *others = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        line = "  ".join([first, *(cell.strip().rjust(len(cell)) for cell in others)]).rstrip()
-        print(f"\x1b[1m{line}\x1b[0m" if not number and coloured(sys.stdout) else line)
+    for row in lines:
+        first, *others = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        line = "  ".join([first.strip().ljust(widths[0]), *others])
+        print(f"\x1b[1m{line}\x1b[0m" if row is head and coloured(sys.stdout) else line)
 
 
 def redraws(stream: IO[str]) -> bool:

@@ -81,14 +81,11 @@ def _lines(
 def line(label: str, done: int, total: int, worked: int, spent: float, unit: str) -> str:
     """`label: 50 % (300/600), 6.5 step/s, 0:00:46 left`: `worked` of the `done` took `spent` seconds, just now."""
     speed = worked / spent if spent > 0 else 0.0
-    ending = (
-        f"{_clock(spent)} spent"
-        if done >= total
-        else f"{_clock((total - done) / speed)} left"
-        if speed
-        else ""
-    )
-    parts = [f"{100 * done // max(total, 1)} % ({done}/{total})", rate(speed, unit), ending]
+    parts = [f"{100 * done // max(total, 1)} % ({done}/{total})", rate(speed, unit)]
+    if done >= total:
+        parts.append(f"{_clock(spent)} spent")
+    elif speed:
+        parts.append(f"{_clock((total - done) / speed)} left")
     return f"{label}: " + ", ".join(filter(None, parts))
 
 

@@ -11,6 +11,7 @@ import yaml
 from pig import doctor, needs
 from pig.__main__ import main
 from pig.doctor import Remote
+from pig.errors import InputError
 from pig.params import load
 
 ROOT = Path(__file__).parent.parent
@@ -186,9 +187,16 @@ def test_remote(remote, verdict, words):
 # --- the verb
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """What training takes at profile smoke, counted once."""
+    return needs.training(load(ROOT / "params.yaml", "smoke"))
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A folder with params.yaml at profile smoke, no git, no DVC."""
+def folder(tmp_path, monkeypatch, trained):
+    """A folder with params.yaml, no git, no DVC."""
+    monkeypatch.setattr(needs, "training", lambda p: trained)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
@@ -258,6 +266,38 @@ def test_bad_settings_are_a_problem_and_what_needs_none_is_still_looked_at(folde
     raw["profiles"]["smoke"]["methods"] = ["gan"]
     (folder / "params.yaml").write_text(yaml.safe_dump(raw))
     assert "found 'gan'" in examined(capsys)[1]["settings"]["found"]
+
+
+@pytest.mark.parametrize(
+    ("error", "name", "words"),
+    [
+        (InputError("segmentation.depth 5: expected"), "settings", "segmentation.depth 5"),
+        (ImportError("no torch"), "device", "no torch"),
+        (OSError("libcudart.so: cannot open"), "device", "libcudart"),
+    ],
+    ids=["settings", "package", "library"],
+)
+def test_what_stops_a_check_is_a_problem_itself(error, name, words, folder, capsys, monkeypatch):
+    def fails(p):
+        raise error
+
+    monkeypatch.setattr(needs, "training", fails)
+    code, found = examined(capsys)
+    assert code == 1 and found[name]["verdict"] == "problem" and words in found[name]["found"]
+    assert {"weights", "lock"} <= set(found) and "memory" not in found
+
+
+def test_the_profiles_own_extractor_is_looked_at(folder, capsys):
+    raw = yaml.safe_load((folder / "params.yaml").read_text())
+    raw["profiles"]["smoke"]["fidelity"] |= {"extractor": "own.pt", "extractor_sha256": "0"}
+    (folder / "params.yaml").write_text(yaml.safe_dump(raw))
+    assert "No such file" in examined(capsys)[1]["weights"]["advice"]
+    (folder / "own.pt").write_bytes(b"")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    assert empty in examined(capsys)[1]["weights"]["advice"]
+    raw["profiles"]["smoke"]["fidelity"]["extractor_sha256"] = empty
+    (folder / "params.yaml").write_text(yaml.safe_dump(raw))
+    assert examined(capsys)[1]["weights"]["verdict"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -40,16 +40,19 @@ def run(args: Namespace) -> None:
     from pig import doctor
 
     found: list[Check] = []
+
+    def tell(check: "Check") -> None:
+        found.append(check)
+        if not args.json and (check.verdict != "ok" or not args.quiet):
+            print(_line(check), flush=True)  # some take seconds
+
     try:
-        found.extend(checks(args))
-    except ImportError as error:  # what was seen until then stays, and tells which package
-        found.append(doctor.Check("imports", "problem", str(error), doctor.INSTALL))
+        for check in checks(args):
+            tell(check)
+    except ImportError as error:  # the line of the packages says which are missing
+        tell(doctor.Check("imports", "problem", str(error), doctor.INSTALL))
     if args.json:
         print_json([check._asdict() for check in found])
-    else:
-        for check in found:
-            if check.verdict != "ok" or not args.quiet:
-                print(_line(check))
     if any(check.verdict == "problem" for check in found):
         sys.exit(1)
 
@@ -168,17 +171,17 @@ CONTAINER = Path("/sys/fs/cgroup")  # where a container's limits are told (cgrou
 def _memory() -> int:
     """Bytes of memory that jobs here may use together."""
     whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    (limit,) = _told("memory.max", "max")
+    (limit,) = _limit("memory.max", "max")
     return min(whole, int(limit)) if limit.isdecimal() else whole
 
 
 def _quota() -> float | None:
     """Processors that a container's quota is worth; None without one."""
-    share, period = _told("cpu.max", "max 100000")
+    share, period = _limit("cpu.max", "max 100000")
     return int(share) / int(period) if share.isdecimal() else None
 
 
-def _told(name: str, otherwise: str) -> list[str]:
+def _limit(name: str, otherwise: str) -> list[str]:
     file = CONTAINER / name
     return (file.read_text(encoding="ascii") if file.is_file() else otherwise).split()
 
@@ -194,7 +197,7 @@ def _weights(p: "Params") -> "Check":
     except InputError as error:
         return doctor.weights(None, None, str(error))
     except OSError as error:
-        return doctor.weights(str(own.extractor), None, f"fidelity.extractor: {error.strerror}")
+        return doctor.weights(str(error.filename), None, f"it cannot be read: {error.strerror}")
     if own.extractor:
         name = "that of fidelity.extractor_sha256" if sha256 == own.extractor_sha256 else None
         return doctor.weights(str(path), name, f"fidelity.extractor_sha256: the file's is {sha256}")
