@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with console.silence(args.quiet):
             told = args.run(args)
-            written = [path for path, mark in _outputs(args).items() if mark != before[path]]
+            written = [path for path, mark in _outputs(args).items() if mark and mark != before[path]]
             if (told or written) and first:
                 console.say(console.summary(told, written, time.monotonic() - started))
         sys.stdout.flush()
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _outputs(args: argparse.Namespace) -> dict[Path, tuple[int, int] | None]:
-    """The files that the options say to write, and what tells one from the file that takes its place."""
+    """The files and folders that the options say to write; what tells one from that in its place before, or None."""
     found: dict[Path, tuple[int, int] | None] = {}
     for option in WRITTEN:
         named = getattr(args, option, None) or []

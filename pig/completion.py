@@ -5,9 +5,8 @@ from collections.abc import Iterator
 
 import shtab
 
-FILES = frozenset(
-    {"FILE", "ZIP", "CSV", "JSON", "NPZ", "MD", "PNG"}
-)  # metavars of arguments that name a file
+FILES = frozenset({"FILE", "ZIP", "CSV", "JSON", "NPZ", "MD", "PNG", "HTML"})  # metavars of what names a file
+FOLDERS = frozenset({"DIR", "FOLDER"})
 # The names under `profiles:` in the params.yaml of the folder that one is in, at the time of asking.
 NAMES = r"sed -nE '/^profiles:/,/^[^ ]/s/^  ([A-Za-z0-9_-]+):.*/\1/p' params.yaml 2>/dev/null"
 PROFILES = shtab.cmd(NAMES)
@@ -20,7 +19,7 @@ def script(parser: ArgumentParser, shell: str) -> str:
     for action in _actions(parser):
         if action.dest == "profile":
             action.complete = PROFILES  # type: ignore[attr-defined]
-        elif action.metavar == "DIR":
+        elif action.metavar in FOLDERS:
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         elif action.metavar in FILES and action.dest != "cfg":
             action.complete = shtab.FILE  # type: ignore[attr-defined]

@@ -91,7 +91,7 @@ def duration(seconds: float) -> str:
 
 def summary(told: str | None, written: Iterable[Path], seconds: float) -> str:
     """The last line of a verb: what it has to tell, what it wrote, how long it took."""
-    files = [f"{path} ({amount(path.stat().st_size)})" for path in written if path.is_file()]
+    files = [f"{path}/" if path.is_dir() else f"{path} ({amount(path.stat().st_size)})" for path in written]
     listed = " and ".join(filter(None, [", ".join(files[:-1]), *files[-1:]]))
     wrote = f"wrote {listed} in {duration(seconds)}" if files else f"done in {duration(seconds)}"
     return f"{told}; {wrote}" if told else wrote

@@ -29,8 +29,8 @@ def test_a_summary_names_what_was_written(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     one.write_bytes(b"abc")
     two.write_bytes(b"")
-    both = f"wrote {one} (3 bytes) and {two} (0 bytes) in 2.0 s"
-    assert console.summary(None, [one, two, tmp_path / "none"], 2) == both
+    three = f"wrote {one} (3 bytes), {two} (0 bytes) and {tmp_path}/ in 2.0 s"
+    assert console.summary(None, [one, two, tmp_path], 2) == three
     assert console.summary("FID 3", [one], 2) == f"FID 3; wrote {one} (3 bytes) in 2.0 s"
     assert console.summary("FID 3", [], 2) == "FID 3; done in 2.0 s"
 
