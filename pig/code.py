@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 # They check and report, and cannot change what a job writes; a job's settings are tracked value by value.
-SHELL = frozenset({"params", "errors", "progress", "code"})
+SHELL = frozenset({"params", "errors", "console", "progress", "code"})
 
 
 Tables = Mapping[str, Iterable[str]]  # names of tables, and of the entries of each that a job uses

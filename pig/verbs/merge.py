@@ -13,9 +13,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="ZIP", required=True, help="archive to write")
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> str:
     from pig.pairs import concatenate, read_archive, write_archive
 
     joined = concatenate([read_archive(path) for path in args.archives])
     with atomic(args.out) as file:
         write_archive(file, joined)
+    return f"{len(joined)} samples"
