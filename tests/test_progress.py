@@ -34,7 +34,7 @@ def _read(file):
 def test_a_terminal_gets_a_bar_with_rate_and_remaining_time():
     shown = in_a_terminal()
     assert "adding: 100%" in shown
-    assert "5/5 [00:00<00:00" in shown and "it/s]" in shown
+    assert "5/5 [00:00<00:00" in shown and "step/s]" in shown
     assert "\r" in shown.replace("\r\n", "")
     assert "10" in shown.splitlines()[-1]
 
