@@ -131,27 +131,14 @@ def sample(args: Namespace) -> None:
     with atomic(args.out) as file:
         join_archives(file, [part.path for part in done])
     if args.report:
-        cost = {
-            "method": args.method,
-            "fold": fold,
-            "number": args.count,
-            "tile": sampling.tile,
-            **parts.total(done)._asdict(),
-            "steps": steps,
-            "evaluations": steps * kind.passes,
-            "solver": {
-                "solver": sampling.solver,
-                "spacing": sampling.spacing,
-                "clip": sampling.clip,
-                "seed": sampling.seed,
-            },
+        cost = parts.total(done)._asdict() | {
             # All shards cost alike; counting loads half of torch again.
             "operations": operations(args.method, nets, shape, header, sampling) if args.first == 0 else None,
             "machine": machine(device),
             "networks": {head["net"]: {key: head.get(key) for key in KEPT} for head in headers},
         }
         with atomic(args.report, "w") as file:
-            file.write(json.dumps(cost, indent=2) + "\n")
+            file.write(json.dumps(described(args, fold, sampling) | cost, indent=2) + "\n")
     parts.drop(args.state, job)
 
 
@@ -176,6 +163,9 @@ def check(args: Namespace) -> None:
     for path in filter(None, (args.out, args.report)):
         if Path(path).exists() and not Path(path).is_file():
             raise InputError(f"{path}: expected a file to write, found a folder or a device")
+        above = next(folder for folder in Path(path).parents if folder.exists())
+        if not above.is_dir():
+            raise InputError(f"{above}: expected a folder, found a file")
     if Path(args.state).exists() and not Path(args.state).is_dir():
         raise InputError(f"{args.state}: expected a folder, found a file")
 
@@ -266,6 +256,21 @@ def fingerprint(
 
 
 # ---------------------------- what it makes
+def described(args: Namespace, fold: int, sampling: Any) -> dict[str, Any]:
+    """What was sampled and how, for the report."""
+    kind = METHODS[args.method]
+    steps = getattr(sampling, kind.steps)
+    return {
+        "method": args.method,
+        "fold": fold,
+        "number": args.count,
+        "tile": sampling.tile,
+        "steps": steps,
+        "evaluations": steps * kind.passes,
+        "solver": {key: getattr(sampling, key) for key in ("solver", "spacing", "clip", "seed")},
+    }
+
+
 def _signs(masks: Any, device: Any) -> Any:
     """bool (N, H, W) -> (N, 1, H, W) of -1 and 1."""
     import torch
