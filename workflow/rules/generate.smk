@@ -21,16 +21,16 @@ rule sample:
         runtime="1d",
     params:
         first=lambda w: span(w)[0],
-        count=lambda w: span(w)[1],
+        number=lambda w: span(w)[1],
         state=f"{SCRATCH}/{{arm}}{{fold}}/{{method}}.{{shard}}",
         masks=lambda w, input: "--pairs {} --split {}".format(*input.masks) if input.masks else "",
         cfg=to_json(P, "sampling"),
         code=lambda w: code_of("verbs.sample", [w.method], METHODS[w.method].nets),
     message:
-        "Sample {params.count} with {wildcards.method}, {wildcards.arm} {wildcards.fold}, from number {params.first}"
+        "Sample {params.number} with {wildcards.method}, {wildcards.arm} {wildcards.fold}, from number {params.first}"
     shell:
         "pig sample {wildcards.method} --cfg {params.cfg:q} --threads {threads} --models {input.models}"
-        " {params.masks} --first {params.first} --count {params.count} --out {output.samples}"
+        " {params.masks} --first {params.first} --count {params.number} --out {output.samples}"
         " --report {output.report} --state {params.state} 2>&1 | tee {log}"
 
 
