@@ -18,7 +18,7 @@ from pig import __version__
 from pig.api import FORMAT, LIBRARY
 from pig.errors import InputError
 from pig.evidence import TABLE_3, TABLE_4
-from pig.methods import METHODS, NETS
+from pig.methods import METHODS, NETS, evaluations
 from pig.params import Params, Sampling
 from pig.results import TABLE_1, TABLE_2
 from pig.tables import Column, Table, to_markdown
@@ -166,13 +166,12 @@ def check_costs(
     method: str, costs: pd.DataFrame, headers: Sequence[Mapping[str, Any]], sampling: Sampling, name: str
 ) -> None:
     """Raise InputError unless Table 5, the file `name`, is of networks and a sampler like these."""
-    kind = METHODS[method]
     own = costs[costs["row"] == method]
     if own.empty:
         raise InputError(f"{name}: expected a row {method}, of the study of these networks")
     size = sum(header.get("parameters", 0) for header in headers)
-    evaluations = getattr(sampling, kind.steps) * kind.passes
-    for key, wanted, nearest in (("parameters_m", size / 1e6, 5e-7), ("evaluations", evaluations, 0.5)):
+    expected = (("parameters_m", size / 1e6, 5e-7), ("evaluations", evaluations(method, sampling), 0.5))
+    for key, wanted, nearest in expected:
         found = float(own[key].iloc[0])
         if not abs(found - wanted) < nearest:  # nor where there is no number
             raise InputError(

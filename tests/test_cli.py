@@ -83,7 +83,7 @@ def test_every_argument_has_a_help_text():
     [
         ["split", "--pairs", "missing.zip", "--out", "split.csv"],
         ["merge", "missing.zip", "--out", "all.zip"],
-        ["sample", "pig", "--models", "missing.safetensors", "--number", "1", "--out", "out.zip"],
+        ["sample", "pig", "--models", "missing.safetensors", "--count", "1", "--out", "out.zip"],
         ["import-official", "missing.pth", "--net", "guider", "--out", "net.safetensors"],
         ["copies", "--pairs", "missing.zip", "--split", "s.csv", "--fold", "0", "--out", "c.csv"],
         ["trts", "--models", "missing.safetensors", "--generated", "pig.zip", "--out", "t.csv"],

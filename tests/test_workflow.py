@@ -378,9 +378,17 @@ def test_masks_given_to_rivals_are_of_the_folds_training_patients(study):
             assert (generated.masks == real.masks[rows]).all()
 
 
+def test_where_a_study_is_pig_sample_draws_its_own_pairs(study, tmp_path):
+    made = study / "runs/smoke/fold0/pig.zip"
+    number = str(len(read_archive(made)))
+    job = [sys.executable, "-m", "pig", "sample", "pig", "--count", number, "--batch", "3"]
+    run(*job, "--out", str(tmp_path / "pig.zip"), cwd=study)
+    assert (tmp_path / "pig.zip").read_bytes() == made.read_bytes()
+
+
 def test_networks_of_two_folds_are_not_sampled_together(study, tmp_path):
     nets = [f"runs/smoke/fold{fold}/{net}.safetensors" for fold, net in enumerate(("guider", "guided"))]
-    job = [sys.executable, "-m", "pig", "sample", "pig", "--number", "1", "--out", str(tmp_path / "x.zip")]
+    job = [sys.executable, "-m", "pig", "sample", "pig", "--count", "1", "--out", str(tmp_path / "x.zip")]
     shown = run(*job, "--models", *nets, cwd=study, code=2)
     assert "expected networks of one fold; found [0, 1]" in shown and not (tmp_path / "x.zip").exists()
 

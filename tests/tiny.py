@@ -38,7 +38,7 @@ def sample(root: Path, method: str, out: Path, count: int, first: int = 0, **cha
     cfg["sampling"] |= changed
     models = [fold_of(root) / f"{net}.safetensors" for net in METHODS[method].nets]
     data = ["--pairs", root / "runs/smoke/pairs.zip", "--split", root / "runs/smoke/split.csv"]
-    wanted = ["--number", count, "--first", first, "--cfg", json.dumps(cfg), "--out", out]
+    wanted = ["--count", count, "--first", first, "--cfg", json.dumps(cfg), "--out", out]
     call("sample", method, "--models", *models, *(data if METHODS[method].masks else []), *wanted)
     return read_archive(out)
 

@@ -18,6 +18,7 @@ if sys.stderr.isatty():
 
 from pig.code import code_hash
 from pig.errors import InputError
+from pig.layout import folder, pairs
 from pig.methods import METHODS, NETS, built_on, order
 from pig.params import resolve, to_json
 
@@ -103,10 +104,10 @@ GPU = int(ON_CLUSTER or shutil.which("nvidia-smi") is not None)
 
 
 pathvars:
-    run=f"runs/{P.profile}",
+    run=folder(P.profile),
     log=f"logs/{P.profile}",
     reports=P.reports,
-    pairs=f"runs/{P.profile}/pairs.zip" if P.data.source == "phantom" else P.data.source,
+    pairs=pairs(P.profile, P.data.source),
 
 
 wildcard_constraints:
