@@ -26,6 +26,7 @@ VERBS = {
     "pairing": "pairing",
     "tables": "tables",
     "study": "study",
+    "page": "page",
     "figures": "figures",
     "import-official": "import_official",
 }
