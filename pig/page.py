@@ -64,7 +64,7 @@ class Picture(NamedTuple):
 
 
 def png(pixels: Grey) -> str:
-    """(H, W) grey -> the address data:image/png;..., lossless; beyond SIDE pixels the mean of k x k, k as small as fits."""
+    """(H, W) grey -> data:image/png;base64,... of the same pixels, or beyond SIDE of the means of k x k of them."""
     image = Image.fromarray(pixels)
     if (factor := -(-max(pixels.shape) // SIDE)) > 1:
         image = image.reduce(factor)
@@ -74,9 +74,10 @@ def png(pixels: Grey) -> str:
 
 
 def outline(mask: NDArray[np.bool_]) -> str:
-    """The edges between lesion and background pixels of `mask`, (H, W), as a path: pixel (i, j) is the unit square at (j, i).
+    """The edges between lesion and background pixels of `mask`, (H, W), as an SVG path.
 
-    Straight runs are one stroke each; outside the image is background.
+    Pixel (i, j) is the unit square whose corner is x = j, y = i. Straight runs are one stroke each; outside the image
+    is background.
     """
     padded = np.pad(mask, 1).astype(np.int8)
     level, upright = np.diff(padded, axis=0)[:, 1:-1], np.diff(padded, axis=1)[1:-1].T
@@ -150,18 +151,19 @@ def closest(method: str, made: Pairs, found: pd.DataFrame, real: Pairs, number: 
 
 def _cells(made: Pairs, found: pd.DataFrame, real: Pairs | None, rows: Iterable[int]) -> list[Cell]:
     _need(found, ("id", "joint", "joint_of"))
-    of = found.drop_duplicates("id").set_index("id")
+    columns = (found[key] for key in ("id", "joint", "joint_of"))
+    of = {name: (distance, neighbour) for name, distance, neighbour in zip(*columns, strict=True)}
     cells = []
     for row in rows:
         name = made.table["id"].iloc[row]
-        if name not in of.index:
+        if name not in of:
             raise InputError(f"copies: expected a row of {name}; found none")
-        distance, neighbour = of.at[name, "joint"], of.at[name, "joint_of"]
-        if pd.isna(distance) or pd.isna(neighbour):
+        distance, neighbour = of[name]
+        if pd.isna(distance) or pd.isna(neighbour):  # without a lesion there is no distance of masks
             cells.append(Cell(picture(made, row), None, None))
-            continue
-        nearest = None if real is None else picture(real, _places(real, [neighbour])[0])
-        cells.append(Cell(picture(made, row), nearest, float(distance)))
+        else:
+            nearest = None if real is None else picture(real, _places(real, [neighbour])[0])
+            cells.append(Cell(picture(made, row), nearest, float(distance)))
     return cells
 
 
@@ -284,7 +286,7 @@ class Axes:
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """At most `most` + 1 round numbers (steps of 1, 2 or 5 times a power of ten) from `low` to `high`, both included."""
+    """At most `most` + 1 round numbers within [low, high], in steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     rough = (high - low) / most
@@ -339,7 +341,9 @@ def doses(frame: pd.DataFrame) -> list[Panel]:
             lines.append(Line(f"bold {hue}{dashed}", axes.path(parts[name]["dose"], parts[name]["dice"])))
         told = "; ".join(_points(parts[name]) for name in mine)
         title = str(first["added"].iloc[-1]).split(",")[0]
-        panels.append(Panel(title, told, "pairs added to the real ones", lines, axes.xticks(at), axes.yticks()))
+        panels.append(
+            Panel(title, told, "pairs added to the real ones", lines, axes.xticks(at), axes.yticks())
+        )
     return panels
 
 
@@ -410,6 +414,9 @@ def _need(frame: pd.DataFrame, columns: Sequence[str]) -> None:
 # --- the data set ---
 
 
+CONTRAST = "inside minus ring, black −1, white 1"
+
+
 class DataSet(NamedTuple):
     """What is in the set of real pairs: rows of text and numbers, and histograms."""
 
@@ -426,16 +433,17 @@ def data_set(pairs: Pairs, ring: float) -> DataSet:
     measured = [
         ("Pairs of a patient", "pairs", "{:.0f}", of_patients),
         ("Area of the lesion", "% of the image", "{:.2f}", found["area"].to_numpy()),
-        ("Contrast of the lesion", "inside minus ring, black −1, white 1", "{:.2f}", found["contrast"].dropna().to_numpy()),
-    ]  # fmt: skip
+        ("Contrast of the lesion", CONTRAST, "{:.2f}", found["contrast"].dropna().to_numpy()),
+    ]
     quantiles = [
         (f"{title}, {unit}", [form.format(value) for value in np.quantile(values, survey.SHARES)])
         for title, unit, form, values in measured
         if len(values)
     ]
     panels = [histogram(values, title, unit) for title, unit, _, values in measured]
+    counted = survey.counts(pairs)
     return DataSet(
-        [(str(row.what), int(row.pairs), int(row.patients)) for row in survey.counts(pairs).itertuples()],  # type: ignore[call-overload]
+        list(zip(*(counted[key].tolist() for key in ("what", "pairs", "patients")), strict=True)),
         [f"{share:.0%}" for share in survey.SHARES],
         quantiles,
         [panel for panel in panels if panel is not None],

@@ -93,7 +93,7 @@ def run(args: Namespace) -> None:
 
 
 def _shelves(args: Namespace, real: Any, number: int) -> list[Any]:
-    """PIG first, its closest after it. Where real pairs stay hidden (None), only of methods that draw their own masks."""
+    """PIG first, its closest after it. Where real pairs must stay hidden (None), of methods with masks of their own."""
     from pig import page
     from pig.methods import METHODS
     from pig.pairs import read_archive
@@ -108,7 +108,8 @@ def _shelves(args: Namespace, real: Any, number: int) -> list[Any]:
             raise InputError(f"{generated[name]}: expected one of {', '.join(METHODS)} as its name")
         if real is None and METHODS[name].masks:
             continue
-        made, found = read_archive(generated[name]), read_csv(copies[name], columns=("id",), numbers=("joint",))
+        made = read_archive(generated[name])
+        found = read_csv(copies[name], columns=("id",), numbers=("joint",))
         shelves.append(page.shelf(name, made, found, real, number))
         if name == "pig" and real is not None:
             shelves.append(page.closest(name, made, found, real, CLOSEST))

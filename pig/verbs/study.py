@@ -115,7 +115,7 @@ def run(args: Namespace) -> None:
 
 
 def read_tables(paths: list[str]) -> tuple[dict[int, Any], dict[int, str]]:
-    """By number the tables in files table{N}.csv, checked for what findings needs, and the texts of the md beside them."""
+    """By number the tables in files table{N}.csv, checked for what findings needs, and the md beside each."""
     from pig.reading import read_csv, read_text
 
     tables, texts = {}, {}
