@@ -386,8 +386,9 @@ def test_every_picture_has_words_and_no_id(made, real):
     steps, real_ones, shelves = 4 * 2 * 2, 8, (3 + 2) + (2 + 2) + (2 + 1)
     assert len(images) == steps + real_ones + shelves
     assert all(attributes["alt"] for attributes in images)
+    words = re.sub(r"data:image/png;base64,[\w+/=]+", "", made.text)
     for name in [*real.table["id"], *real.table["patient"], "pig-0-"]:
-        assert name not in made.text
+        assert name not in words
 
 
 def test_equal_input_gives_equal_bytes(made):
