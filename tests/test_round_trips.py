@@ -311,7 +311,7 @@ def test_a_study_travels_through_s3_with_keys_in_the_local_config_alone(kept, s3
 def told(path):
     """What a report says: its bytes, and in a PNG what its compressed chunks of text hide.
 
-    Pictures in a page are left out: tests/guard.py refuses one with any text in it, and their base64 may spell anything.
+    Pictures in a page are left out: tests/guard.py refuses one with any text in it, and base64 may spell anything.
     """
     content = re.sub(rb"data:image/png;base64,[A-Za-z0-9+/=]+", b"", path.read_bytes())
     yield content
