@@ -30,6 +30,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 SIDE = 192  # pixels: larger images are shrunk by whole factors, so that a page of many stays one that opens
 WIDE, TALL = 280, 168  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 40, 274, 8, 142  # of its axes
+LEAST = 1e-30  # loss that is drawn, and the reciprocal of the largest
 HUES = 6  # of lines, as the style sheet has them
 VARIED = "-varied"  # ends the names of methods that are given varied masks
 HEADS = {  # verdict -> heading and mark, in the order of the page
@@ -145,7 +146,7 @@ def closest(method: str, made: Pairs, found: pd.DataFrame, real: Pairs, number: 
     ordered = found.dropna(subset=["joint"]).sort_values(["joint", "id"])["id"].head(number)
     places = _places(made, ordered)
     label = METHODS[method].label
-    note = "Of all its pairs those with the nearest neighbours: where copies would show first."
+    note = "Of its pairs those with the nearest neighbours: where copies would show first."
     return Shelf(f"{label}, closest to training pairs", note, _cells(made, found, real, places))
 
 
@@ -183,11 +184,12 @@ class Frame(NamedTuple):
 
 
 def progression(t: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> list[Frame]:
-    """t (K,), x and y (K, B, H, W) in [-1, 1] -> the K frames. Raises InputError for other shapes."""
-    if not (t.ndim == 1 and x.ndim == 4 and x.shape == y.shape and len(t) == len(x) > 0):
-        raise InputError(
-            f"frames: expected t (K,), x and y (K, B, H, W); found {t.shape}, {x.shape}, {y.shape}"
-        )
+    """t (K,) whole, x and y (K, B, H, W) in [-1, 1] -> the K frames. Raises InputError for anything else."""
+    fit = t.ndim == 1 and x.ndim == 4 and x.shape == y.shape and len(t) == len(x) and min(x.shape) > 0
+    kinds = [np.issubdtype(a.dtype, k) for a, k in ((t, np.integer), (x, np.floating), (y, np.floating))]
+    if not (fit and all(kinds)):
+        found = ", ".join(f"{part.shape} {part.dtype}" for part in (t, x, y))
+        raise InputError(f"frames: expected whole t (K,), numbers x and y (K, B, H, W); found {found}")
     return [
         Frame(int(time), [(png(grey(mask)), png(grey(image))) for mask, image in zip(*pair, strict=True)])
         for time, *pair in zip(t, x, y, strict=True)
@@ -213,7 +215,7 @@ def parse_table(text: str, name: str) -> Shown:
     """What `tables.to_markdown` wrote. Raises InputError, naming `name`, for anything else."""
     lines = text.splitlines()
     piped = [line for line in lines if line.startswith("|")]
-    told = re.search(r"^\*\*Table (\d+)\.\*\* (.*)$", text, flags=re.MULTILINE)
+    told = re.search(r"^\*\*Table ([1-9])\.\*\* (.*)$", text, flags=re.MULTILINE)
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in piped]
     if told is None or len(cells) < 3 or len({len(row) for row in cells}) != 1:
         raise InputError(f"{name}: expected a table and its caption, as `pig tables` writes them")
@@ -273,15 +275,17 @@ class Axes:
         return round(BOTTOM - (BOTTOM - TOP) * (value - low) / ((high - low) or 1), 1)
 
     def path(self, xs: Iterable[float], ys: Iterable[float]) -> str:
-        """A line through the points whose numbers are there."""
-        points = [(x, y) for x, y in zip(xs, ys, strict=True) if math.isfinite(y) and (y > 0 or not self.log)]
+        """A line through the points whose numbers are there, within the axis."""
+        points = [(x, y) for x, y in zip(xs, ys, strict=True) if self.y[0] <= y <= self.y[1]]
         return "M" + "L".join(f"{self.left(x)} {self.top(y)}" for x, y in points) if points else ""
 
     def xticks(self, values: Iterable[float]) -> list[tuple[float, str]]:
         return [(self.left(value), f"{value:g}") for value in values]
 
     def yticks(self) -> list[tuple[float, str]]:
-        values = decades(*self.y) if self.log else ticks(*self.y, most=7)
+        values = decades(*self.y) if self.log else []
+        if len(values) < 3:  # of a narrow axis
+            values = ticks(*self.y, most=7)
         return [(self.top(value), f"{value:g}") for value in values if self.y[0] <= value <= self.y[1]]
 
 
@@ -317,9 +321,11 @@ def doses(frame: pd.DataFrame) -> list[Panel]:
         str(name): pd.concat([alone, part.sort_values("dose")])
         for name, part in frame[frame["dose"] > 0].groupby("set", sort=False)
     }
-    if not parts:
+    scores = frame[["dice", "dice_low", "dice_high"]].to_numpy(float)
+    scores = scores[np.isfinite(scores)]
+    if not parts or not scores.size:
         return []
-    low, high = float(frame["dice_low"].min()), float(frame["dice_high"].max())
+    low, high = float(scores.min()), float(scores.max())
     at = sorted({int(dose) for part in parts.values() for dose in part["dose"]})
     axes = Axes((0, max(at)), (math.floor(low), math.ceil(high)))
     panels = []
@@ -367,13 +373,13 @@ def curves(named: Mapping[str, Mapping[int, pd.DataFrame]]) -> list[Panel]:
         for frame in folds.values():
             _need(frame, ("step", "loss", "validation"))
         losses = pd.concat([frame[key] for frame in folds.values() for key in ("loss", "validation")])
-        losses = losses[np.isfinite(losses) & (losses > 0)]
+        losses = losses[losses.between(LEAST, 1 / LEAST)]
         low, high = (float(losses.min()), float(losses.max())) if len(losses) else (0.1, 1.0)
         last = max(float(frame["step"].iloc[-1]) for frame in folds.values())
         axes = Axes((0, last), (low / 1.15, high * 1.15), log=True)
         lines, told = [], []
-        for number, (fold, frame) in enumerate(folds.items()):
-            hue = f"hue{number % HUES}"
+        for fold, frame in folds.items():
+            hue = f"hue{fold % HUES}"
             lines.append(Line(f"thin {hue}", axes.path(frame["step"], frame["loss"])))
             lines.append(Line(f"bold {hue}", axes.path(frame["step"], frame["validation"])))
             ends = frame["validation"].dropna()
@@ -472,6 +478,7 @@ class Page:
     private: bool  # whether slices of the data set must not be shown
     doses: list[Panel]
     curves: list[Panel]
+    folds: list[int]  # of the curves
     data: DataSet
     facts: dict[str, str]
     networks: list[dict[str, str]]
@@ -493,4 +500,4 @@ def render(page: Page) -> str:
         (verdict, head, mark, [finding for finding in page.findings if finding.verdict == verdict])
         for verdict, (head, mark) in HEADS.items()
     ]
-    return made.get_template("page.html").render(page=page, told=told, wide=WIDE, tall=TALL)
+    return made.get_template("page.html").render(page=page, told=told, wide=WIDE, tall=TALL, hues=HUES)

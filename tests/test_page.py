@@ -136,8 +136,9 @@ def test_frames_are_those_of_the_file():
         for b, (mask, image) in enumerate(frame.pairs):
             assert np.array_equal(pixels(mask), np.rint((x[k, b].astype(float) + 1) * 127.5))
             assert np.array_equal(pixels(image), np.rint((y[k, b].astype(float) + 1) * 127.5))
-    for wrong in ((t, x, y[:, :2]), (t[:1], x, y), (t[:0], x[:0], y[:0])):
-        with pytest.raises(InputError, match=r"frames: expected t \(K,\)"):
+    words = np.full(x.shape, "a")
+    for wrong in ((t, x, y[:, :2]), (t[:1], x, y), (t[:0], x[:0], y[:0]), (t, x, words), (t / 2, x, y)):
+        with pytest.raises(InputError, match=r"frames: expected whole t \(K,\)"):
             page.progression(*wrong)
 
 
@@ -181,6 +182,15 @@ def test_the_reports_tables_are_read(number):
 def test_what_is_no_table_is_named(text):
     with pytest.raises(InputError, match=r"table1\.md: expected a table and its caption"):
         page.parse_table(text, "table1.md")
+
+
+@given(st.text(alphabet="|*- :.Table12\n[]", max_size=80))
+def test_any_text_is_a_table_or_refused(text):
+    try:
+        shown = page.parse_table(text, "it")
+    except InputError:
+        return
+    assert all(len(row) == len(shown.heads) for row in shown.rows)
 
 
 # --- charts ---
@@ -227,6 +237,7 @@ def test_doses_are_drawn_where_their_numbers_are():
     assert [line.look for line in leak.lines if "bold" in line.look] == ["bold control"]
     assert "72.0 with 10 pairs, 74.0 with 20 pairs" in pig.told
     assert page.doses(frame[frame["dose"] == 0]) == []
+    assert page.doses(frame.assign(dice=np.nan, dice_low=np.nan, dice_high=np.nan)) == []
 
 
 def test_losses_are_drawn_on_a_logarithmic_axis():
@@ -239,6 +250,8 @@ def test_losses_are_drawn_on_a_logarithmic_axis():
     assert b - a == pytest.approx(c - b, abs=0.2)  # one decade each
     assert len(points(bold.path)) == 1
     assert panel.told.endswith("fold 0: 0.02")
+    (panel,) = page.curves({"guider": {0: frame.assign(loss=[np.inf, -1.0, 0.0], validation=np.nan)}})
+    assert [line.path for line in panel.lines] == ["", ""]
 
 
 def test_a_histogram_holds_every_value():
@@ -369,6 +382,7 @@ def test_every_value_of_a_page_is_escaped(real):
             private=False,
             doses=[panel],
             curves=[panel],
+            folds=[0],
             data=page.DataSet([(bad, 1, 1)], [bad], [(bad, [bad])], [panel], 0),
             facts={bad: bad},
             networks=[dict.fromkeys(KEPT, bad)],

@@ -2,7 +2,7 @@
 // The steps of Figure 3: a slider (drag, arrow keys), a drag over the pictures, a click on a step, and play.
 // Without this script the last step and the strip of all steps are there.
 for (const film of document.querySelectorAll(".film")) {
-  const stage = film.querySelector(".stage"), shown = [...stage.querySelectorAll("img")];
+  const stage = film.querySelector(".stage"), strip = film.querySelector(".strip"), shown = [...stage.querySelectorAll("img")];
   const steps = [...film.querySelectorAll(".strip li")], slider = film.querySelector("input");
   const output = film.querySelector("output"), play = film.querySelector("button");
   const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
@@ -12,6 +12,7 @@ for (const film of document.querySelectorAll(".film")) {
     const pairs = [...steps[step].querySelectorAll(".pair")].map((pair) => pair.querySelectorAll("img"));
     [0, 1].flatMap((row) => pairs.map((pair) => pair[row])).forEach((image, i) => { shown[i].src = image.src; });
     steps.forEach((item, i) => i === step ? item.setAttribute("aria-current", "step") : item.removeAttribute("aria-current"));
+    strip.scrollLeft = steps[step].offsetLeft - steps[0].offsetLeft - (strip.clientWidth - steps[step].offsetWidth) / 2;
     const text = `t = ${steps[step].dataset.t}`;
     slider.value = step;
     slider.setAttribute("aria-valuetext", `step ${step + 1} of ${steps.length}, ${text}`);

@@ -57,6 +57,7 @@ def run(args: Namespace) -> None:
     number, level = chosen.figures.sheet_pairs, chosen.statistics.level
     headers = [(path, weights.load(path)[1]) for path in args.nets]
     costs = [read_json(path, {"method": str}) for path in args.costs]
+    curves = read_curves(args.curves)
     machines = {str(cost.get("machine", "")) for cost in costs} - {""}
     height, width = pairs.images.shape[1:]
     made = page.Page(
@@ -73,7 +74,8 @@ def run(args: Namespace) -> None:
         real=[] if private else page.spaced(pairs, number),
         private=private,
         doses=page.doses(tables[2]) if 3 in tables else [],
-        curves=page.curves(read_curves(args.curves)),
+        curves=page.curves(curves),
+        folds=sorted({fold for folds in curves.values() for fold in folds}),
         data=page.data_set(pairs, chosen.pairing.ring),
         facts={
             "Profile": args.profile_name,
