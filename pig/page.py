@@ -142,7 +142,7 @@ def shelf(method: str, made: Pairs, found: pd.DataFrame, real: Pairs | None, num
 
 def closest(method: str, made: Pairs, found: pd.DataFrame, real: Pairs, number: int) -> Shelf:
     """The `number` pairs of a method that come closest to a training pair, the closest first; as `shelf`."""
-    _need(found, ("id", "joint", "joint_of"))
+    _need(found, ("id", "joint", "joint_of"), "copies")
     ordered = found.dropna(subset=["joint"]).sort_values(["joint", "id"])["id"].head(number)
     places = _places(made, ordered)
     label = METHODS[method].label
@@ -151,7 +151,7 @@ def closest(method: str, made: Pairs, found: pd.DataFrame, real: Pairs, number: 
 
 
 def _cells(made: Pairs, found: pd.DataFrame, real: Pairs | None, rows: Iterable[int]) -> list[Cell]:
-    _need(found, ("id", "joint", "joint_of"))
+    _need(found, ("id", "joint", "joint_of"), "copies")
     columns = (found[key] for key in ("id", "joint", "joint_of"))
     of = {name: (distance, neighbour) for name, distance, neighbour in zip(*columns, strict=True)}
     cells = []
@@ -315,7 +315,7 @@ def doses(frame: pd.DataFrame) -> list[Panel]:
         frame: the csv of `pig tables 2`: set, dose, added, dice, dice_low and dice_high. Lines begin at the real pairs
             alone; a method with varied masks is dashed, in the panel of the same with given ones.
     """
-    _need(frame, ("set", "dose", "added", "dice", "dice_low", "dice_high"))
+    _need(frame, ("set", "dose", "added", "dice", "dice_low", "dice_high"), "table 2")
     alone = frame[frame["set"] == "real"]
     parts = {
         str(name): pd.concat([alone, part.sort_values("dose")])
@@ -370,8 +370,8 @@ def curves(named: Mapping[str, Mapping[int, pd.DataFrame]]) -> list[Panel]:
     panels = []
     for name in sorted(named, key=lambda net: (order.index(net) if net in order else len(order), net)):
         folds = dict(sorted(named[name].items()))
-        for frame in folds.values():
-            _need(frame, ("step", "loss", "validation"))
+        for fold, frame in folds.items():
+            _need(frame, ("step", "loss", "validation"), f"curve of {name}, fold {fold}")
         losses = pd.concat([frame[key] for frame in folds.values() for key in ("loss", "validation")])
         losses = losses[losses.between(LEAST, 1 / LEAST)]
         low, high = (float(losses.min()), float(losses.max())) if len(losses) else (0.1, 1.0)
@@ -412,9 +412,9 @@ def histogram(values: NDArray[Any], title: str, xlabel: str) -> Panel | None:
     return Panel(title, told, xlabel, [Line("bars", bars)], axes.xticks(shown), axes.yticks())
 
 
-def _need(frame: pd.DataFrame, columns: Sequence[str]) -> None:
+def _need(frame: pd.DataFrame, columns: Sequence[str], name: str) -> None:
     if missing := [column for column in columns if column not in frame]:
-        raise InputError(f"expected the columns {', '.join(columns)}; missing {missing[0]}")
+        raise InputError(f"{name}: expected the columns {', '.join(columns)}; missing {missing[0]}")
 
 
 # --- the data set ---
@@ -500,4 +500,5 @@ def render(page: Page) -> str:
         (verdict, head, mark, [finding for finding in page.findings if finding.verdict == verdict])
         for verdict, (head, mark) in HEADS.items()
     ]
-    return made.get_template("page.html").render(page=page, told=told, wide=WIDE, tall=TALL, hues=HUES)
+    box = {"wide": WIDE, "tall": TALL, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
+    return made.get_template("page.html").render(page=page, told=told, box=box, hues=HUES)

@@ -55,7 +55,7 @@ def run(args: Namespace) -> None:
     pairs = read_archive(args.pairs)
     private = chosen.data.source != "phantom" and not chosen.figures.show_real
     number, level = chosen.figures.sheet_pairs, chosen.statistics.level
-    headers = [(path, weights.load(path)[1]) for path in args.nets]
+    headers = [weights.load(path)[1] for path in args.nets]
     costs = [read_json(path, {"method": str}) for path in args.costs]
     curves = read_curves(args.curves)
     machines = {str(cost.get("machine", "")) for cost in costs} - {""}
@@ -68,7 +68,7 @@ def run(args: Namespace) -> None:
         patients=pairs.table["patient"].nunique(),
         level=100 * level,
         findings=findings(tables, level),
-        tables={of: page.parse_table(text, f"table{of}.md") for of, text in sorted(texts.items())},
+        tables={of: page.parse_table(text, f"table {of}, md") for of, text in sorted(texts.items())},
         frames=page.progression(*read_frames(args.frames)) if args.frames else [],
         shelves=_shelves(args, None if private else pairs, number),
         real=[] if private else page.spaced(pairs, number),
@@ -83,7 +83,7 @@ def run(args: Namespace) -> None:
             "Software": software(),
             "Hardware": ", ".join(sorted(machines)) or "not recorded",
         },
-        networks=[_header(path, header) for path, header in headers],
+        networks=[_header(header) for header in headers],
         settings={
             name: {key: json.dumps(value) for key, value in getattr(chosen, name).model_dump().items()}
             for name in SECTIONS
@@ -118,7 +118,7 @@ def _shelves(args: Namespace, real: Any, number: int) -> list[Any]:
     return shelves
 
 
-def _header(path: str, header: dict[str, Any]) -> dict[str, str]:
+def _header(header: dict[str, Any]) -> dict[str, str]:
     """What the file of a network says of itself, as text."""
     found = {key: header.get(key, "not recorded") for key in KEPT}
     found["data"] = str(found["data"])[:HASH]
