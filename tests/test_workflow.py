@@ -415,3 +415,12 @@ def test_a_killed_training_goes_on_where_it_was(study, tmp_path):
     for end in ("safetensors", "csv"):
         assert (tmp_path / f"killed.{end}").read_bytes() == (tmp_path / f"whole.{end}").read_bytes()
     assert not (tmp_path / "killed.pt").exists()
+
+
+def test_snakemake_reports_the_study_in_one_file(study, tmp_path):
+    report = tmp_path / "report.html"
+    run("snakemake", "--report", str(report), cwd=study)
+    text = report.read_text(encoding="utf-8")
+    for name in ("index.html", "table1.csv", "progression.png", "copies.png"):
+        assert name in text, name
+    assert planned(study) == set()
