@@ -107,12 +107,22 @@ def noop(args: argparse.Namespace) -> None:
         found[name] = min(tries, key=lambda each: each["processor"])
         print(name, found[name], text, flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        plan = ["snakemake", "-n", "--quiet", "--config", "profile=paper", "--snakefile", str(Q.ROOT / "Snakefile")]
+        plan = [
+            "snakemake",
+            "-n",
+            "--quiet",
+            "--config",
+            "profile=paper",
+            "--snakefile",
+            str(Q.ROOT / "Snakefile"),
+        ]
         found["snakemake -n, paper"] = seconds(lambda: run(*plan, "--directory", folder, cwd=Q.ROOT))
     add("noop", found)
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("part", choices=["fid", "startup", "noop", "report"])
     parser.add_argument("--study", type=Path, metavar="FOLDER")

@@ -30,6 +30,7 @@ VERBS = {
     "pairing": "pairing",
     "tables": "tables",
     "study": "study",
+    "page": "page",
     "figures": "figures",
     "results": "results",
     "import-official": "import_official",
