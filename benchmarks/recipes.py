@@ -224,7 +224,9 @@ def recipes_table(found: dict[str, Any]) -> str:
     head = ["recipe", *(head for head, _, _ in COLUMNS.values()), "training, s", "sampling, s a pair"]
     rows = []
     for row in RECIPES:
-        cells = [found["cells"][key] for seed in SEEDS if (key := f"{row.name} | {seed}") in found["cells"]]
+        cells = [
+            found["cells"][key] for seed in SEEDS if (key := f"{row.name} | {seed}") in found.get("cells", {})
+        ]
         if len(cells) == len(SEEDS):
             costs = [seconds(cells, "training_seconds", 0), seconds(cells, "sampling_seconds", 3)]
             rows.append([row.name, *shown(cells), *costs])
@@ -248,7 +250,7 @@ def stems_table(found: dict[str, Any]) -> str:
             for stem in (1, 2, 4):
                 kind = "time" if stem == 2 else equal  # one run is both
                 keys = [f"{size} | {stem} | {kind} | {seed}" for seed in SEEDS]
-                cells = [found["cells"][key] for key in keys if key in found["cells"]]
+                cells = [found["cells"][key] for key in keys if key in found.get("cells", {})]
                 if len(cells) < len(SEEDS):
                     continue
                 steps = " + ".join(f"{np.mean([cell['steps'][i] for cell in cells]):.0f}" for i in (0, 1))
