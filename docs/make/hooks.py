@@ -4,6 +4,7 @@ import equations
 import excerpts
 import links
 import parameters
+import readme
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -35,8 +36,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if not (links.ROOT / source).is_file():  # the text of a program: its brackets are no links
         page.meta["search"] = {"exclude": True}
         return markdown
-    markdown = excerpts.included(markdown.replace(parameters.MARK, parameters.page()))
-    return links.moved(source, markdown)
+    for mark, made in ((parameters.MARK, parameters.page), (readme.MARK, readme.table)):
+        if f"\n{mark}\n" in markdown:
+            markdown = markdown.replace(mark, made())
+    return links.moved(source, excerpts.included(markdown))
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
