@@ -17,7 +17,7 @@ def _block(found: re.Match[str]) -> str:
     module, _, name = found["name"].rpartition(".")
     first, lines = source(module, name)
     title = f"pig/{module.replace('.', '/')}.py, from line {first}"
-    return f'[`{title}`]({found["link"]})\n\n```python\n{lines}\n```'
+    return f"[`{title}`]({found['link']})\n\n```python\n{lines}\n```"
 
 
 def source(module: str, name: str) -> tuple[int, str]:

@@ -13,7 +13,14 @@ ROOT = Path(__file__).parents[2]
 LINK = re.compile(r"(?<=\]\()(?P<path>[^)#\s:]+)(?P<anchor>#[^)\s]*)?(?=\))")
 FENCE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 PICTURES = (".png", ".jpg", ".svg")
-LANGUAGES = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".csv": "text", ".cff": "yaml"}
+LANGUAGES = {
+    ".py": "python",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".toml": "toml",
+    ".csv": "text",
+    ".cff": "yaml",
+}
 
 
 def place(target: str) -> str:
@@ -37,7 +44,11 @@ def moved(source: str, markdown: str) -> str:
     """The text of `source` with its links as they are in the site."""
     here, out, done = posixpath.dirname(place(source)), [], 0
     for link, target in links(source, markdown):
-        out += [markdown[done : link.start()], posixpath.relpath(place(target), here or "."), link["anchor"] or ""]
+        out += [
+            markdown[done : link.start()],
+            posixpath.relpath(place(target), here or "."),
+            link["anchor"] or "",
+        ]
         done = link.end()
     return "".join(out) + markdown[done:]
 
@@ -58,4 +69,4 @@ def outside(pages: list[str]) -> list[str]:
 def text_of(target: str) -> str:
     """The page for a file that is neither Markdown nor a picture."""
     text = (ROOT / target).read_text(encoding="utf-8")
-    return f"# {target}\n\n````{LANGUAGES.get(Path(target).suffix, 'text')} linenums=\"1\"\n{text.rstrip()}\n````\n"
+    return f'# {target}\n\n````{LANGUAGES.get(Path(target).suffix, "text")} linenums="1"\n{text.rstrip()}\n````\n'

@@ -35,7 +35,7 @@ def comments(text: str) -> dict[str, str]:
 def page() -> str:
     """The tables, one for each section, with the values of every profile."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
-    said = comments(text)
+    said = {**comments(text), "profile": "the profile that is laid over the sections"}
     profiles = {name: load(ROOT / "params.yaml", name).model_dump() for name in names(text)}
     schema = models_json_schema([(Params, "validation")])[1]["$defs"]
     whole = schema["Params"]["properties"]
@@ -58,7 +58,7 @@ def names(text: str) -> list[str]:
 def _table(title: str, rows: list[tuple[str, Any, str]], profiles: dict[str, Any], about: str) -> str:
     head = ["key", "type", "what it is (and where the value is from)", *(f"`{name}`" for name in profiles)]
     lines = [f"## {title}", ""]
-    lines += [f"{about[0].upper()}{about[1:]}.", ""] if about else []
+    lines += [f"*{about}*", ""] if about else []
     lines += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for key, field, said in rows:
         found = [(each if title == "The study" else each[title])[key] for each in profiles.values()]
@@ -87,7 +87,12 @@ def kind(field: dict[str, Any]) -> str:
         return f"list{many}: {kind(field['items'])}"
     bounds = [
         f"{sign} {field[key]:,}"
-        for key, sign in (("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤"), ("exclusiveMaximum", "<"))
-        if key in field and field[key] < 2**63
+        for key, sign in (
+            ("minimum", "≥"),
+            ("exclusiveMinimum", ">"),
+            ("maximum", "≤"),
+            ("exclusiveMaximum", "<"),
+        )
+        if key in field and field[key] < 10**9  # no more than a guard against slips of the pen
     ]
     return ", ".join([words.get(field["type"], field["type"]), *bounds])
