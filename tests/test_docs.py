@@ -66,7 +66,20 @@ def test_the_page_of_parameters_has_every_profiles_values():
     ],
 )
 def test_a_type_in_words(field, words):
-    assert parameters.kind(field) == words
+    assert parameters.kind(field).replace("\N{NO-BREAK SPACE}", " ") == words
+
+
+# --- metrics ---
+
+
+@pytest.mark.parametrize("number", range(1, 6))
+def test_the_page_of_metrics_explains_every_column_of_a_table(number):
+    heading = (ROOT / f"reports/table{number}.md").read_text(encoding="utf-8").splitlines()[0]
+    section = re.split(r"^## ", TEXTS["docs/metrics.md"], flags=re.MULTILINE)[number]
+    assert section.startswith(f"Table {number}")
+    for column in heading.strip("|").split("|")[1:]:
+        words = re.split(r": |, ", re.sub(r" ↑| ↓| × 1000|, %|, M$| to Real", "", column.strip()))
+        assert [word for word in words if word.lower() not in section.lower()] == [], column
 
 
 # --- code and formulas ---

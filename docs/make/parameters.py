@@ -86,7 +86,7 @@ def kind(field: dict[str, Any]) -> str:
         many = f" of {least}" if least and least == most else ""
         return f"list{many}: {kind(field['items'])}"
     bounds = [
-        f"{sign} {field[key]:,}"
+        f"{sign}\N{NO-BREAK SPACE}{field[key]:,}"
         for key, sign in (
             ("minimum", "≥"),
             ("exclusiveMinimum", ">"),
