@@ -78,7 +78,7 @@ def test_the_page_of_metrics_explains_every_column_of_a_table(number):
     section = re.split(r"^## ", TEXTS["docs/metrics.md"], flags=re.MULTILINE)[number]
     assert section.startswith(f"Table {number}")
     for column in heading.strip("|").split("|")[1:]:
-        words = re.split(r": |, ", re.sub(r" ↑| ↓| × 1000|, %|, M$| to Real", "", column.strip()))
+        words = re.split(r": |, ", re.sub(r" ↑| ↓| × 1000|, %( of real)?|, M$| to Real", "", column.strip()))
         assert [word for word in words if word.lower() not in section.lower()] == [], column
 
 
