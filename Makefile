@@ -40,9 +40,7 @@ help:
 
 study: .venv/installed
 	$(BIN)/snakemake --cores $(CORES) $(PROFILE_FLAG)
-	@$(BIN)/python -c 'import sys; from pig.params import load; p = load("params.yaml", sys.argv[1] or None); \
-	    print(f"Profile {p.profile}: tables in {p.reports}/table1.md and {p.reports}/table2.md, figures in {p.reports}/figures/")' \
-	    "$(PROFILE)"
+	@$(BIN)/pig results $(if $(PROFILE),--profile $(PROFILE))
 
 test: .venv/installed
 	$(BIN)/ruff check .

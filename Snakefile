@@ -7,6 +7,9 @@ min_version("9.19")  # compares files by content after a pull, and knows pathvar
 configfile: workflow.source_path("params.yaml")
 
 
+report: "workflow/report/study.rst"  # what `snakemake --report` begins with
+
+
 container: "docker://pig"  # for --sdm apptainer: an image with requirements.txt installed, which you build
 
 
@@ -24,6 +27,7 @@ rule all:
     default_target: True
     input:
         "<reports>/study.md",
+        "<reports>/index.html",
         expand("<reports>/table{number}.{format}", number=TABLES, format=["csv", "json", "md", "tex"]),
         rules.pairing.output if PAIRED else [],
         REPORTED,

@@ -27,10 +27,10 @@ from pig import features, masks, methods, pairing, params, segmentation
 from pig.pairs import Pairs, concatenate, grey, rows, split
 from pig.phantom import volumes
 from pig.ranks import ALONE
+from pig.trained import alphabar_of, seeds_of
 from pig.training import fit
 from pig.verbs.features import Folder
 from pig.verbs.fitting import recipe
-from pig.verbs.networks import alphabar_of, seeds_of
 from pig.verbs.train import losses
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -255,11 +255,25 @@ def machine() -> str:
 
 
 def keep(name: str, found: Mapping[str, Any]) -> None:
-    """Write benchmarks/results/NAME.json, whole or not at all."""
+    """Write benchmarks/results/NAME.json, a line a row or cell, whole or not at all."""
     from pig.files import atomic
 
     with atomic(RESULTS / f"{name}.json", "w") as file:
-        file.write(json.dumps(found, indent=1) + "\n")
+        file.write(lines(found) + "\n")
+
+
+def lines(found: Mapping[str, Any]) -> str:
+    parts = []
+    for key, value in found.items():
+        text = json.dumps(value)
+        if isinstance(value, dict) and value:
+            text = (
+                "{\n" + ",\n".join(f"  {json.dumps(k)}: {json.dumps(v)}" for k, v in value.items()) + "\n }"
+            )
+        elif isinstance(value, list) and value:
+            text = "[\n" + ",\n".join(f"  {json.dumps(v)}" for v in value) + "\n ]"
+        parts.append(f" {json.dumps(key)}: {text}")
+    return "{\n" + ",\n".join(parts) + "\n}"
 
 
 def kept(name: str) -> dict[str, Any]:

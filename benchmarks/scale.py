@@ -28,7 +28,7 @@ from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pig import methods, segmentation
+from pig import methods, needs, segmentation
 from pig.nets import parameters
 from pig.pairs import split
 from pig.params import Params, load
@@ -90,57 +90,23 @@ def multiply_adds(run: Callable[[], object]) -> int:
     return counter.get_total_flops() // 2
 
 
-def work(model: torch.nn.Module, loss: Callable[[], Tensor]) -> Work:
-    """Of a loss of one image."""
-    kept: dict[int, torch.UntypedStorage] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage
-        return tensor
-
-    def step() -> None:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            value = loss()
-        value.backward()
-
+def work(model: torch.nn.Module, loss: Callable[[], Tensor], images: int = 1) -> Work:
+    """Of one image of the `images` of a loss."""
     model.train()
-    training = multiply_adds(step)
-    for parameter in model.parameters():
-        kept.pop(parameter.untyped_storage()._cdata, None)
+    training = multiply_adds(lambda: loss().backward())
+    waited = needs.kept(model, loss)
     model.eval()
     with torch.no_grad():
         validation = multiply_adds(loss)
-    return Work(training, validation, sum(storage.nbytes() for storage in kept.values()), parameters(model))
-
-
-def network(name: str, p: Params) -> torch.nn.Module:
-    with torch.device("meta"):
-        model = methods.NETS[name].make(p)
-    if name == "autoencoder":
-        model.step = torch.tensor(p.autoencoder.adversarial_start)  # its loss is then whole
-    return model
-
-
-def frozen(names: Iterable[str], p: Params) -> dict[str, methods.Trained]:
-    return {name: methods.Trained(network(name, p).eval().requires_grad_(False), "eps") for name in names}
+    return Work(training // images, validation // images, waited // images, parameters(model))
 
 
 def work_of_net(name: str, p: Params) -> Work:
-    model, below = network(name, p), frozen(methods.NETS[name].needs, p)
-    x0 = torch.zeros(1, 1, p.data.size, p.data.size, device="meta")
-    alphabar, generator = methods.schedule(p.process), Generator()
-    return work(model, lambda: methods.NETS[name].loss(model, below, x0, x0, alphabar, generator, p))
+    return work(*needs.network_and_loss(name, p))
 
 
 def work_of_segmenter(p: Params) -> Work:
-    """Of one image of a batch of two, since it is normalised by batches."""
-    shape = (p.data.size, p.data.size)
-    own = p.segmentation
-    model = segmentation.build(own.encoder, own.depth, own.decoder_channels, shape).to("meta")
-    x = torch.zeros(2, 1, *shape, device="meta")
-    found = work(model, lambda: segmentation.bce_dice(model(x), x > 0))
-    return Work(found.training // 2, found.validation // 2, found.kept // 2, found.parameters)
+    return work(*needs.segmenter_and_loss(p), images=2)
 
 
 def work_of_inception() -> int:
@@ -152,7 +118,7 @@ def work_of_inception() -> int:
 def work_of_sample(method: str, p: Params) -> int:
     """As Table 5 counts it."""
     shape, header = (p.data.size, p.data.size), {"process": p.process.model_dump()}
-    return operations(method, frozen(methods.METHODS[method].nets, p), shape, header, p.sampling)
+    return operations(method, needs.frozen(methods.METHODS[method].nets, p), shape, header, p.sampling)
 
 
 def count(profile: str = "paper") -> Counted:
@@ -270,7 +236,7 @@ def jobs_table(counted: Counted) -> str:
 def image_table(p: Params, counted: Counted) -> str:
     rows = [
         (name, f"{own.parameters:,}", f"{own.training / 1e9:,.1f}", f"{own.validation / 1e9:,.1f}",
-         f"{(16 * own.parameters + batch * own.kept) / 2**30:,.1f}")
+         f"{(needs.STATE * own.parameters + batch * own.kept) / 2**30:,.1f}")
         for name, own, batch in [
             *((name, own, p.training.batch) for name, own in counted.nets.items()),
             ("segmenter", counted.segmenter, p.segmentation.batch),
@@ -325,26 +291,23 @@ def hours_table(p: Params, counted: Counted) -> str:
 
 
 def disk_table(p: Params, counted: Counted) -> str:
-    """At most: a grey pixel takes a byte, and no PNG of ours is larger than its pixels but for a header."""
-    image = p.data.size**2
-    sampled = sum(
+    numbers = [
         int(found[1]) for message in counted.plan if (found := re.match(r"Sample (\d+) with", message))
-    )
+    ]
     trained = [found[1] for message in counted.plan if (found := re.match(r"Train the (\w+) of", message))]
-    networks = sum(4 * counted.nets[net].parameters for net in trained)
-    segmenters = 4 * counted.segmenter.parameters * counted.rules["segment_real"]
     sets = counted.rules["features"] + counted.rules["features_real"]
-    features = sets * p.fidelity.slices * 2048 * 4
-    runs = 2 * sampled * image + networks + segmenters + features
+    made = needs.Counts(sum(numbers), trained, counted.rules["segment_real"], sets)
+    sizes = {name: own.parameters for name, own in counted.nets.items()}
+    of = needs.disk(p, PAIRS, made, sizes | {"segmenter": counted.segmenter.parameters})
     rows = [
-        ("the archive of pairs", PAIRS * image),
-        (f"{sampled:,} samples, in shards and merged", 2 * sampled * image),
-        (f"{len(trained)} networks", networks),
-        (f"{counted.rules['segment_real']} segmenters", segmenters),
-        (f"features of {sets} sets", features),
-        ("DVC cache: all of these", PAIRS * image + runs),
-        ("**checkout and cache, without reflinks**", 2 * (PAIRS * image + runs)),
-        ("memory: pairs as arrays, in each job that reads them", 2 * PAIRS * image),
+        ("the archive of pairs", of.pairs),
+        (f"{made.samples:,} samples, in shards and merged", of.samples),
+        (f"{len(trained)} networks", of.networks),
+        (f"{made.segmenters} segmenters", of.segmenters),
+        (f"features of {sets} sets", of.features),
+        ("DVC cache: all of these", sum(of)),
+        ("**checkout and cache, without reflinks**", 2 * sum(of)),
+        ("memory: pairs as arrays, in each job that reads them", needs.arrays(PAIRS, p.data.size)),
     ]
     return table(["what", "GB at most"], [(what, f"{size / 1e9:,.1f}") for what, size in rows])
 

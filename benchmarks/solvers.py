@@ -16,7 +16,7 @@ import numpy as np
 import quality as Q
 
 from pig import fidelity
-from pig.verbs.networks import read_net
+from pig.trained import read_net
 
 PAPER = ("ddim", "trailing", 256)
 END = ("dpmpp2m", "trailing", 256)

@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 # They check and report, and cannot change what a job writes; a job's settings are tracked value by value.
-SHELL = frozenset({"params", "errors", "progress", "code"})
+SHELL = frozenset({"params", "errors", "console", "progress", "code"})
 
 
 Tables = Mapping[str, Iterable[str]]  # names of tables, and of the entries of each that a job uses
@@ -34,7 +34,7 @@ def code_hash(*modules: str, only: Tables | None = None) -> str:
     cut = frozenset((table, frozenset(entries)) for table, entries in (only or {}).items())
     digest = hashlib.sha256()
     for module in sorted(closure(modules, cut)):
-        digest.update(f"{module}\n{_meaning(module, cut)}\n".encode())
+        digest.update(f"{module}\n{_meaning(module, own(module, cut))}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -45,8 +45,15 @@ def closure(modules: Iterable[str], cut: Cut = WHOLE) -> set[str]:
         module = todo.pop()
         if module not in seen:
             seen.add(module)
-            todo += imports(module, cut) - SHELL
+            todo += imports(module, own(module, cut)) - SHELL
     return seen
+
+
+@cache
+def own(module: str, cut: Cut) -> Cut:
+    """What of `cut` is about tables of `module`: mostly nothing, so that a module is parsed once for all jobs."""
+    tables = {name for name, _ in _tables(_tree(module))}
+    return frozenset(entry for entry in cut if entry[0] in tables)
 
 
 @cache
@@ -75,7 +82,9 @@ def _path(module: str) -> Path:
     return PACKAGE / (module.replace(".", "/") + ".py")
 
 
+@cache
 def _tree(module: str, cut: Cut = WHOLE) -> ast.Module:
+    """The syntax tree of `module`, cut; `_meaning` takes the docstrings out of it, which nobody else looks at."""
     tree = ast.parse(_path(module).read_bytes())
     wanted = dict(cut)
     tables = [(table, entries) for name, table in _tables(tree) if (entries := wanted.get(name)) is not None]

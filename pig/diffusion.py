@@ -308,24 +308,32 @@ def sample_pairs(
     clip: bool = False,
     spacing: str = "trailing",
     solver: str = "ddim",
+    settle: float = 1.0,
     as_guide: Callable[[Tensor], Tensor] = lambda x0_hat: x0_hat,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Algorithm 2 from xT, yT ~ N(0, 1); yields (x0_hat, y0_hat) after each step, the last being the pair.
 
     `as_guide` is what becomes of x0_hat before the guided model sees it: nothing in the paper, a threshold
     in the published code (`pig.masks.local_mean`). `clip` clamps both estimates to [-1, 1] in every step. With the
-    solver of SOLVERS, ddim in the paper, the two chains take their steps side by side, from t to s.
+    solver of SOLVERS, ddim in the paper, the two chains take their steps side by side, from t to s. After the share
+    `settle` of the steps (1 in the paper) the mask has settled: the guider rests, and x0_hat stays as it is.
     """
     xt, yt = xT, yT
     move_x, move_y = SOLVERS[solver](alphabar), SOLVERS[solver](alphabar)
-    for t, s in pairwise(timesteps(alphabar, steps, spacing)):
+    for i, (t, s) in enumerate(pairwise(timesteps(alphabar, steps, spacing))):
         t_batch = torch.full((len(xt),), t, device=xt.device)
-        x0_hat, eps_x = estimate(guider(xt, yt, t_batch), xt, alphabar[t], guider_prediction, clip)
-        xt = move_x(xt, x0_hat, eps_x, t, s)
+        if i < awake(steps, settle):
+            x0_hat, eps_x = estimate(guider(xt, yt, t_batch), xt, alphabar[t], guider_prediction, clip)
+            xt = move_x(xt, x0_hat, eps_x, t, s)
         eps_or_v = guided(yt, as_guide(x0_hat), t_batch)
         y0_hat, eps_y = estimate(eps_or_v, yt, alphabar[t], guided_prediction, clip)
         yt = move_y(yt, y0_hat, eps_y, t, s)
         yield x0_hat, y0_hat
+
+
+def awake(steps: int, settle: float) -> int:
+    """Of `steps` sampling steps, in how many the guider is evaluated: the share `settle`, but once at least."""
+    return max(1, round(settle * steps))
 
 
 @torch.no_grad()

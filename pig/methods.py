@@ -52,7 +52,7 @@ class Method:
         ""  # conditional: "given" the training patients' masks, or "varied" ones; "": it makes its own
     )
     steps: str = "steps"  # the key of `sampling` that holds its number of steps
-    passes: int = 1  # network evaluations a step
+    guided: bool = False  # whether a guider is evaluated beside, until it settles
 
 
 # ---------------------------- networks: sections -> model
@@ -236,6 +236,7 @@ def _pig(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no
         clip=sampling.clip,
         spacing=sampling.spacing,
         solver=sampling.solver,
+        settle=1.0 if sampling.settle is None else sampling.settle,
         as_guide={"x0_hat": lambda x0_hat: x0_hat, "local_mean": local_mean}[sampling.guide],
     )
 
@@ -314,7 +315,7 @@ METHODS = {
     "ldm": Method("LDM", ("autoencoder", "ldm"), _ldm, masks="given"),
     "segguided": Method("SegGuidedDif", ("segguided",), _conditional("segguided"), masks="given"),
     "controlnet": Method("ControlNet", ("controlnet",), _conditional("controlnet"), masks="given"),
-    "pig": Method("PIG", ("guider", "guided"), _pig, passes=2),
+    "pig": Method("PIG", ("guider", "guided"), _pig, guided=True),
     "ddpm": Method("DDPM", ("ddpm",), _unconditional("ddpm_steps", 1.0), paired=False, steps="ddpm_steps"),
     "ddim": Method("DDIM", ("ddpm",), _unconditional("steps", 0.0), paired=False),
     "joint": Method("Joint", ("joint",), _joint_sample),
@@ -350,6 +351,15 @@ def order(names: Sequence[str]) -> list[str]:
     return list(
         dict.fromkeys(below for name in names for net in METHODS[name].nets for below in built_on(net))
     )
+
+
+def evaluations(method: str, sampling: Settings) -> int:
+    """How often a network is evaluated for one sample."""
+    from pig.diffusion import awake
+
+    kind = METHODS[method]
+    steps = getattr(sampling, kind.steps)
+    return steps + (awake(steps, sampling.settle or 1.0) if kind.guided else 0)
 
 
 class Frame(NamedTuple):

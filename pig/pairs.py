@@ -13,7 +13,8 @@ import re
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -62,9 +63,7 @@ class Pairs:
             raise InputError(f"masks: expected {images.shape} bool, found {masks.shape} {masks.dtype}")
         if len(table) != len(images):
             raise InputError(f"table: expected {len(images)} rows, found {len(table)}")
-        text = table.astype(object).where(table.notna(), "").astype(str).reset_index(drop=True)
-        _check(text, "table")
-        object.__setattr__(self, "table", text)
+        object.__setattr__(self, "table", _checked(table))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -86,9 +85,14 @@ def concatenate(parts: Iterable[Pairs]) -> Pairs:
     given = [part.masks for part in parts if part.masks is not None]
     if given and len(given) < len(parts):
         raise InputError(f"expected masks in all {len(parts)} sets of pairs or in none, found {len(given)}")
-    table = pd.concat([part.table for part in parts], ignore_index=True)
     masks = np.concatenate(given) if given else None
+    table = join_tables(part.table for part in parts)
     return Pairs(np.concatenate([part.images for part in parts]), masks, table)
+
+
+def join_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    """All rows, in order, as the table of Pairs. Raises InputError: an id twice."""
+    return _checked(pd.concat(tables, ignore_index=True))
 
 
 def digest(pairs: Pairs) -> str:
@@ -99,6 +103,13 @@ def digest(pairs: Pairs) -> str:
         total.update(np.packbits(pairs.masks).tobytes())
     total.update(_csv(pairs.table))
     return total.hexdigest()
+
+
+def _checked(table: pd.DataFrame) -> pd.DataFrame:
+    """`table` as text, "" for what is missing. Raises InputError."""
+    text = table.astype(object).where(table.notna(), "").astype(str).reset_index(drop=True)
+    _check(text, "table")
+    return text
 
 
 def _check(table: pd.DataFrame, name: str) -> None:
@@ -144,12 +155,50 @@ def grey(values: ArrayLike) -> Grey:
 
 def write_archive(file: IO[bytes], pairs: Pairs) -> None:
     """Write `pairs` to an open binary file."""
+    write_batches(file, pairs.table, [pairs])
+
+
+def write_batches(file: IO[bytes], table: pd.DataFrame, batches: Iterable[Pairs], note: str = "") -> None:
+    """Write the pairs of `table` to an open binary file, of them a batch in memory at a time.
+
+    The bytes are those of `write_archive` of all at once. A `note` is the ZIP file's comment, of 65,535 bytes at most.
+
+    Raises:
+        InputError: batches of different sizes, masks in only some of them, or other pairs than the table's.
+    """
+    ids, first = iter(table["id"]), None
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _add(archive, "pairs.csv", _csv(pairs.table))
-        for i, name in enumerate(pairs.table["id"]):
-            _add(archive, f"images/{name}.png", _png(pairs.images[i]))
-            if pairs.masks is not None:
-                _add(archive, f"masks/{name}.png", _png(pairs.masks[i].astype(np.uint8) * np.uint8(255)))
+        archive.comment = note.encode()
+        _add(archive, "pairs.csv", _csv(table))
+        for batch in batches:
+            first = first or (batch.images.shape[1:], batch.masks is None)
+            _alike(*first, batch)
+            for i, name in enumerate(batch.table["id"]):
+                if next(ids, None) != name:
+                    raise InputError(f"expected the pairs of the table in its order, found {name!r}")
+                _add(archive, f"images/{name}.png", _png(batch.images[i]))
+                if batch.masks is not None:
+                    _add(archive, f"masks/{name}.png", _png(batch.masks[i].astype(np.uint8) * np.uint8(255)))
+    if (left := next(ids, None)) is not None:
+        raise InputError(f"expected the pairs of the table, but {left!r} is not among them")
+
+
+def _alike(shape: tuple[int, ...], maskless: bool, batch: Pairs) -> None:
+    if batch.images.shape[1:] != shape:
+        raise InputError(f"expected pairs of one size, found {_size(shape)}, {_size(batch.images.shape[1:])}")
+    if (batch.masks is None) != maskless:
+        raise InputError("expected masks in all sets of pairs or in none, found some of each")
+
+
+def join_archives(file: IO[bytes], paths: Sequence[str | Path]) -> None:
+    """Write one archive of those at `paths`, which `write_archive` wrote alike: their images are copied as they are."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        _add(archive, "pairs.csv", _csv(join_tables(map(read_table, paths))))
+        for path in paths:
+            with _opened(path) as (part, name):
+                for member in part.namelist():
+                    if member != "pairs.csv":
+                        _add(archive, member, _content(part, name, member))
 
 
 def read_archive(file: str | Path | IO[bytes]) -> Pairs:
@@ -158,33 +207,69 @@ def read_archive(file: str | Path | IO[bytes]) -> Pairs:
     Raises:
         InputError: names the archive, the member, and what was expected.
     """
+    with _opened(file) as (archive, name):
+        return _pairs(archive, name, _table(archive, name))
+
+
+def read_batches(path: str | Path, size: int) -> Iterator[Pairs]:
+    """What `read_archive` reads, in batches of `size` pairs; raises as it does."""
+    with _opened(path) as (archive, name):
+        table, shape = _table(archive, name), ()
+        for start in range(0, len(table), size):
+            batch = _pairs(archive, name, table[start : start + size], shape)
+            shape = batch.images.shape[1:]
+            yield batch
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """The table of an archive alone. Raises InputError."""
+    with _opened(path) as (archive, name):
+        return _table(archive, name)
+
+
+def read_note(path: str | Path) -> str:
+    """The note of an archive, each member of which is whole. Raises InputError."""
+    with _opened(path) as (archive, name):
+        for member in archive.namelist():
+            _content(archive, name, member)
+        return archive.comment.decode(errors="replace")
+
+
+@contextmanager
+def _opened(file: str | Path | IO[bytes]) -> Iterator[tuple[zipfile.ZipFile, str]]:
+    """The archive, and its name for complaints."""
     if isinstance(file, str | Path):
-        with open(file, "rb") as opened:
-            return read_archive(opened)
+        with open(file, "rb") as opened, _opened(opened) as found:
+            yield found
+        return
     name = str(getattr(file, "name", "archive"))
     try:
         archive = zipfile.ZipFile(file)
     except Exception as error:  # arbitrary bytes make zipfile stumble in arbitrary ways
         raise InputError(f"{name}: expected a ZIP archive of pairs ({error})") from None
     with archive:
-        return _read(archive, name)
+        yield archive, name
 
 
-def _read(archive: zipfile.ZipFile, name: str) -> Pairs:
-    members = archive.namelist()
-    if twice := [member for member, number in Counter(members).items() if number > 1]:
+def _table(archive: zipfile.ZipFile, name: str) -> pd.DataFrame:
+    if twice := [member for member, number in Counter(archive.namelist()).items() if number > 1]:
         raise InputError(f"{name}: {twice[0]}: expected one member of that name, found several")
     table = read_csv(io.BytesIO(_content(archive, name, "pairs.csv")), f"{name}: pairs.csv", text=True)
     _check(table, f"{name}: pairs.csv")
     if table.empty:
         raise InputError(f"{name}: pairs.csv: expected at least one pair")
-    images = _stack(archive, name, [f"images/{text}.png" for text in table["id"]])
-    if not any(member.startswith("masks/") for member in members):
+    return table
+
+
+def _pairs(archive: zipfile.ZipFile, name: str, table: pd.DataFrame, shape: tuple[int, ...] = ()) -> Pairs:
+    """The pairs of some rows of the archive's table, all of one size: `shape`, or that of the first."""
+    images = _stack(archive, name, [f"images/{text}.png" for text in table["id"]], shape)
+    if not any(member.startswith("masks/") for member in archive.namelist()):
         return Pairs(images, None, table)
     masks = _stack(archive, name, [f"masks/{text}.png" for text in table["id"]], images.shape[1:])
     for i in np.flatnonzero(((masks != 0) & (masks != 255)).any(axis=(1, 2))):
         found = np.setdiff1d(masks[i], [0, 255])[0]
-        raise InputError(f"{name}: masks/{table['id'][i]}.png: expected only 0 and 255, found {found}")
+        raise InputError(f"{name}: masks/{table['id'].iloc[i]}.png: expected only 0 and 255, found {found}")
     return Pairs(images, masks > 0, table)
 
 

@@ -147,6 +147,7 @@ class Sampling(Section):
     solver: Literal["ddim", "dpmpp2m"]
     spacing: Literal["trailing", "leading", "log_snr"]
     clip: bool
+    settle: Share | None
     guide: Literal["x0_hat", "local_mean"]
     mask: Literal["sign", "local_mean"]
     grey_levels: Literal["fixed", "batch"]

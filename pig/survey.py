@@ -45,8 +45,34 @@ def of_patients(pairs: Pairs) -> NDArray[np.int64]:
     return np.sort(pairs.table["patient"].value_counts().to_numpy(np.int64))
 
 
-def page(pairs: Pairs, ring: float, picture: str) -> str:
-    """A page in Markdown: counts, and quantiles of what the picture shows."""
+def numbers(pairs: Pairs, ring: float) -> dict[str, Any]:
+    """What `page` tells, for a machine: ready for JSON. Quantiles are by their shares; none of nothing."""
+    found, patients = lesions(pairs, ring), of_patients(pairs)
+    height, width = pairs.images.shape[1:]
+    told = {
+        "pairs_of_a_patient": patients,
+        "lesion_percent": found["area"].to_numpy(),
+        "contrast": found["contrast"].dropna().to_numpy(),
+    }
+    return {
+        "pairs": len(pairs),
+        "patients": len(patients),
+        "without_lesion": len(pairs) - len(found),
+        "height": height,
+        "width": width,
+        "ring": ring,
+        "groups": counts(pairs).to_dict("records"),
+        "quantiles": {
+            name: {f"{share:g}": float(np.quantile(values, share)) for share in SHARES}
+            if len(values)
+            else None
+            for name, values in told.items()
+        },
+    }
+
+
+def page(pairs: Pairs, ring: float, picture: str | None = None) -> str:
+    """A page in Markdown: counts, and quantiles of what the picture shows, if there is one."""
     found, numbers = lesions(pairs, ring), of_patients(pairs)
     height, width = pairs.images.shape[1:]
     lines = [
@@ -59,8 +85,7 @@ def page(pairs: Pairs, ring: float, picture: str) -> str:
         "| --- | --- | --- |",
         *(f"| {row.what} | {row.pairs} | {row.patients} |" for row in counts(pairs).itertuples()),
         "",
-        f"![Pairs of a patient, area and contrast of lesions]({picture})",
-        "",
+        *([f"![Pairs of a patient, area and contrast of lesions]({picture})", ""] if picture else []),
         f"| | {' | '.join(f'{share:.0%}' for share in SHARES)} |",
         f"| --- |{' --- |' * len(SHARES)}",
         _quantiles("pairs of a patient", numbers, "{:.0f}"),

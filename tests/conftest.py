@@ -90,3 +90,11 @@ def pulled(kept):
     run("dvc", "remote", "add", "--default", "--local", "kept", str(kept[0].parent / "remote"), cwd=clone)
     run("dvc", "pull", cwd=clone)
     return clone, planned(clone)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A folder with the networks of fold 0, trained for a few steps; tests only read it."""
+    import tiny
+
+    return tiny.make(tmp_path_factory.mktemp("tiny"))

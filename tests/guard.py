@@ -4,10 +4,12 @@
     tests/guard.py [FILE...]    the files as git is about to keep them; without FILE all that it would keep
 
 Exit code 1 and one line a file that is refused. Everything in git is text, but for the figures of reports/ and docs/,
-which are plain PNGs; tables (csv, tsv) lie in reports/ and tests/ alone. A file is judged by its content as well as by
-its name. It needs git and Python alone: `ln -s ../../tests/guard.py .git/hooks/pre-commit` makes it a hook of git.
+which are plain PNGs, and the pages of reports/, which hold such PNGs as text; tables (csv, tsv) lie in reports/ and
+tests/ alone. A file is judged by its content as well as by its name. It needs git and Python alone:
+`ln -s ../../tests/guard.py .git/hooks/pre-commit` makes it a hook of git.
 """
 
+import base64
 import io
 import re
 import subprocess
@@ -16,6 +18,7 @@ import zlib
 from collections.abc import Iterator
 
 FIGURES = re.compile(r"(reports/([^/]+/)?figures|docs(/.+)?)/[^/]+\.png")
+PAGES = re.compile(r"reports/([^/]+/)?index\.html")
 TABLES = re.compile(r"(reports|tests)/.*")
 
 NAMES = {
@@ -61,12 +64,18 @@ MAGIC = [  # (offset, the bytes there, what they are)
 ]
 # Base64 or hex, as notebooks, SVG and mail hold pictures.
 ENCODED = re.compile(rb"[A-Za-z0-9+/]{400}|([A-Za-z0-9+/]{60,80}\s+){8}")
+EMBEDDED = re.compile(rb"\"data:image/png;base64,([A-Za-z0-9+/]+={0,2})\"")
 
 
 def refusal(name: str, content: bytes) -> str | None:
     """Why git must not keep a file of this name and content; None: it may."""
     if FIGURES.fullmatch(name):
         return None if _is_plain_png(content) else "expected a figure: a whole PNG and nothing beside it"
+    if PAGES.fullmatch(name):
+        pictures = EMBEDDED.findall(content)
+        if not all(len(text) % 4 == 0 and _is_plain_png(base64.b64decode(text)) for text in pictures):
+            return "expected pictures that are whole PNGs and nothing beside them"
+        content = EMBEDDED.sub(b"", content)
     _, dot, suffix = name.lower().rpartition("/")[2].rpartition(".")
     kind = KIND_OF.get(suffix)
     if dot and kind and not (suffix in ("csv", "tsv") and TABLES.fullmatch(name)):

@@ -29,8 +29,8 @@ def package(tmp_path, monkeypatch):
 
 
 def forget():
-    code.imports.cache_clear()
-    code._meaning.cache_clear()
+    for cached in (code.imports, code.own, code._tree, code._meaning):
+        cached.cache_clear()
 
 
 def edited(package, name, old, new):

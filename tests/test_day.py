@@ -10,6 +10,7 @@ import pytest
 from clones import NOTHING, blocks, run, shell
 from PIL import Image
 
+from pig.page import png
 from pig.pairs import read_archive
 from pig.phantom import phantom
 
@@ -130,9 +131,15 @@ def test_what_the_day_put_into_git_is_settings_hashes_and_reports_without_real_s
         "progression", "curves", "table1", "table2", "doses",
     }  # fmt: skip
     texts = {
-        name for name in files - figures if not re.fullmatch(r"reports/[a-z0-9]+\.(csv|json|md|tex)", name)
+        name
+        for name in files - figures
+        if not re.fullmatch(r"reports/([a-z0-9]+\.(csv|json|md|tex)|index\.html)", name)
     }
     assert texts == {"params.yaml", "dvc.lock", ".dvc/config", "data/dbt.zip.dvc"}
+    page = (day[0] / "bo/reports/index.html").read_text(encoding="utf-8")
+    assert "Slices of this data set stay out of reports" in page
+    slices = read_archive(day[0] / "bo/data/dbt.zip").images
+    assert not any(png(image) in page for image in slices)
     for name in ("data", "pairs", "copies"):
         assert (day[0] / f"bo/runs/dbt/figures/{name}.png").is_file()
 

@@ -73,6 +73,15 @@ def test_frechet_distance_of_a_set_to_itself_is_zero(rng):
     assert frechet_distance(many, many[::-1]) == pytest.approx(0, abs=1e-10)
 
 
+@pytest.mark.parametrize(("n", "m", "rank"), [(40, 60, 40), (60, 40, 40), (50, 50, 7), (30, 30, 0)])
+def test_the_nuclear_norm_is_the_sum_of_singular_values(n, m, rank):
+    rng = np.random.default_rng(n + rank)
+    decay = 0.8 ** np.arange(rank)  # down to 1.7e-4 of the largest
+    matrix = (rng.standard_normal((n, rank)) * decay) @ rng.standard_normal((rank, m))
+    expected = np.linalg.svd(matrix, compute_uv=False).sum()
+    assert fidelity.nuclear_norm(matrix) == pytest.approx(expected, rel=1e-9)
+
+
 @pytest.mark.parametrize(("n", "m", "tolerance"), [(100, 80, 1e-8), (12, 90, 1e-4), (12, 10, 1e-4)])
 def test_frechet_distance_agrees_with_clean_fid(rng, monkeypatch, n, m, tolerance):
     import cleanfid.fid

@@ -22,8 +22,10 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from pig import weights
+from pig.api import read_config
 from pig.errors import LONGEST, InputError, plain
 from pig.features import Features, read_features, write_features
+from pig.methods import METHODS
 from pig.pairs import COLUMNS, Pairs, digest, read_archive, rows, write_archive
 from pig.params import Params, from_json, load, resolve
 from pig.reading import read_csv, read_json
@@ -304,3 +306,14 @@ def test_a_spoilt_report_is_read_or_refused(content, network):
     network.write_bytes(content)
     found = read_or_refuse(read_json, network, {"set": str, "fid": int | float})
     assert found is None or isinstance(found["set"], str)
+
+
+SAMPLING = load(PARAMS, "smoke").sampling.model_dump()
+EXPORT = {"library_name": "pig", "format": 1, "method": "pig", "sampling": SAMPLING}
+
+
+@given(content=spoilt(json.dumps(EXPORT).encode()))
+def test_a_spoilt_config_of_an_export_is_read_or_refused(content, network):
+    network.write_bytes(content)
+    found = read_or_refuse(read_config, network)
+    assert found is None or found[0] in METHODS

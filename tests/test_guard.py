@@ -134,6 +134,32 @@ def test_a_figure_is_kept_unless_something_travels_in_it():
             assert guard.refusal(name, content).startswith("expected a figure")
 
 
+def test_a_page_is_kept_with_plain_pngs_and_refused_with_anything_more():
+    def page(content, kind="png"):
+        text = base64.b64encode(content)
+        return b'<p>text</p><img src="data:image/' + kind.encode() + b";base64," + text + b'"><p>text</p>'
+
+    about = PngInfo()
+    about.add_text("Patient", "MRN-1")
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24), np.uint8))
+    file = io.BytesIO()
+    noise.save(file, "PNG")
+    plain = file.getvalue()  # long enough to be noticed elsewhere
+    for name in ("reports/index.html", "reports/busi/index.html"):
+        assert guard.refusal(name, page(plain) * 3) is None
+        for content in (picture("PNG", pnginfo=about), plain + archive("zip"), plain[:-1], picture("JPEG")):
+            assert guard.refusal(name, page(plain) + page(content)).startswith("expected pictures")
+        assert guard.refusal(name, page(plain, "jpeg")) == "by its content bytes written as text"
+        assert (
+            guard.refusal(name, page(plain) + base64.b64encode(plain))
+            == "by its content bytes written as text"
+        )
+        assert guard.refusal(name, page(plain).replace(b'="><p>', b'A"><p>'))
+        assert guard.refusal(name, plain) == "by its content an image (PNG)"
+    for name in ("docs/index.html", "index.html", "reports/page.html", "reports/a/b/index.html"):
+        assert guard.refusal(name, page(plain)) == "by its content bytes written as text"
+
+
 def test_git_keeps_nothing_that_the_guard_refuses():
     done = subprocess.run(
         [sys.executable, "tests/guard.py"], cwd=ROOT, capture_output=True, text=True, check=False

@@ -528,7 +528,7 @@ def network() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
 
 
 def sampling(path: Path) -> list[object]:
-    return ["sample", "pig", *SMOKE, "--models", path, path, "--number", 1, "--out", path.parent / "out.zip"]
+    return ["sample", "pig", *SMOKE, "--models", path, path, "--count", 1, "--out", path.parent / "out.zip"]
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,28 @@ def test_a_dry_run_tells_and_writes_nothing(kind, tmp_path, capsys, monkeypatch)
     assert capsys.readouterr().err == "pig: --out: expected an archive to write, or --dry-run\n"
 
 
+def test_json_is_all_that_stands_on_standard_output(tmp_path, capsys):
+    words = copy_of("bcs-dbt", tmp_path / "copy")
+    lost = next((tmp_path / "copy").rglob("01-01-2000-DBT-S00163-MAMMO screening-0/*/1-1.dcm"))
+    lost.unlink()
+    assert run(words, tmp_path / "out.zip", "--dry-run", "--json", "--quiet") == 0
+    told = capsys.readouterr()
+    would = json.loads(told.out)
+    assert told.err == ""
+    assert (would["slices"], would["patients"], would["views"]) == (3, 2, {"CC": 1, "MLO": 2})
+    assert would["left_out"] == {"missing file": 1, "view without a box": 1}
+    assert would["rejected"] == [
+        {"name": str(lost.relative_to(tmp_path / "copy")), "reason": "missing: no such file"}
+    ]
+    report = tmp_path / "report.json"
+    assert run(words, tmp_path / "out.zip", "--json", "--quiet", "--skip-bad", "--report", str(report)) == 0
+    told = capsys.readouterr()
+    assert told.err == "" and json.loads(told.out) == json.loads(report.read_text())
+    assert run(words, tmp_path / "out.zip", "--json", "--quiet") == 2
+    told = capsys.readouterr()
+    assert told.out == "" and told.err.count("\n") == 2  # the file, and that none is expected
+
+
 def test_a_dry_run_names_what_is_missing(tmp_path, capsys):
     words = copy_of("bcs-dbt", tmp_path / "copy")
     lost = next((tmp_path / "copy").rglob("01-01-2000-DBT-S00163-MAMMO screening-0/*/1-1.dcm"))

@@ -22,7 +22,7 @@ SECTIONS = SimpleNamespace(
 )
 ALPHABAR = linear_schedule(1024)
 SAMPLING = SimpleNamespace(
-    steps=4, ddpm_steps=8, tile=4, clip=True, spacing="trailing", solver="ddim", guide="x0_hat"
+    steps=4, ddpm_steps=8, tile=4, clip=True, spacing="trailing", solver="ddim", settle=None, guide="x0_hat"
 )
 
 
@@ -103,6 +103,22 @@ def test_the_solver_moves_every_chain_but_the_ancestral_one(method):
     assert torch.equal(samples(method, [11]), samples(method, [11], other)) == (method == "ddpm")
 
 
+@pytest.mark.parametrize(("settle", "awake"), [(None, 4), (0.99, 4), (0.5, 2), (0.01, 1)])
+def test_a_guider_that_has_settled_is_evaluated_no_more(settle, awake):
+    """Its mask stays as it was, and each network is called as often as `evaluations` says."""
+    sampling = SimpleNamespace(**{**vars(SAMPLING), "settle": settle})
+    nets, calls = {name: trained(name) for name in ("guider", "guided")}, []
+    for name, net in nets.items():
+        net.model.register_forward_hook(lambda *_, name=name: calls.append(name))
+    frames = list(methods.generate("pig", nets, [11], (16, 16), ALPHABAR, sampling))
+    assert (calls.count("guider"), calls.count("guided")) == (awake, 4)
+    assert methods.evaluations("pig", sampling) == len(calls) and methods.evaluations("joint", sampling) == 4
+    for before, after in pairwise(frames[awake - 1 :]):
+        assert torch.equal(before.x0_hat, after.x0_hat) and not torch.equal(before.y0_hat, after.y0_hat)
+    never = list(methods.generate("pig", nets, [11], (16, 16), ALPHABAR, SAMPLING))
+    assert all(torch.equal(a.y0_hat, b.y0_hat) for a, b in zip(frames[:awake], never[:awake], strict=True))
+
+
 def frozen_for(name, settings):
     own = {"guider": settings.guider.prediction, "ddpm": settings.ddpm.prediction, "autoencoder": ""}
     return {need: trained(need, own[need]) for need in methods.NETS[name].needs}
@@ -177,7 +193,7 @@ def test_the_tables_load_without_torch():
 # ---------------------------- each method learns one pair by heart, and samples it
 CHAIN = cosine_schedule(32)
 FEW = SimpleNamespace(
-    steps=8, ddpm_steps=32, tile=2, clip=True, spacing="trailing", solver="ddim", guide="x0_hat"
+    steps=8, ddpm_steps=32, tile=2, clip=True, spacing="trailing", solver="ddim", settle=None, guide="x0_hat"
 )
 LEARN = load("params.yaml", "smoke").model_copy(
     update={

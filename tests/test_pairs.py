@@ -17,11 +17,17 @@ from pig.pairs import (
     concatenate,
     digest,
     grey,
+    join_archives,
+    join_tables,
     read_archive,
+    read_batches,
+    read_note,
+    read_table,
     rows,
     scale,
     split,
     write_archive,
+    write_batches,
 )
 
 
@@ -84,6 +90,70 @@ def test_equal_pairs_give_equal_bytes(monkeypatch):
     monkeypatch.setattr("time.time", lambda: 2e9)
     assert archive(some()) == before
     assert archive(some(first=1)) != before
+
+
+def test_the_bytes_are_those_of_a_plain_zip_file():
+    """Written down once more, so that a stream of batches cannot change what archives were before."""
+    pairs, file = some(2), io.BytesIO()
+    members = {"pairs.csv": pairs.table.to_csv(index=False, lineterminator="\n").encode()}
+    for i, name in enumerate(pairs.table["id"]):
+        for folder, pixels in (("images", pairs.images[i]), ("masks", np.where(pairs.masks[i], 255, 0))):
+            content = io.BytesIO()
+            Image.fromarray(pixels.astype(np.uint8)).save(content, "PNG", compress_level=6)
+            members[f"{folder}/{name}.png"] = content.getvalue()
+    with zipfile.ZipFile(file, "w") as plain:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            info.create_system, info.external_attr = 3, 0o644 << 16
+            plain.writestr(info, content)
+    assert archive(pairs) == file.getvalue()
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_batches_give_the_bytes_of_all_at_once(masks, tmp_path):
+    pairs = some(7, masks=masks)
+    whole = archive(pairs)
+    paths = []
+    for size in (1, 3, 7, 9):
+        batches = [pairs.select(range(i, min(i + size, 7))) for i in range(0, 7, size)]
+        file = io.BytesIO()
+        write_batches(file, pairs.table, iter(batches))
+        assert file.getvalue() == whole
+        paths = [tmp_path / f"{size}-{i}.zip" for i in range(len(batches))]
+        for path, batch in zip(paths, batches, strict=True):
+            path.write_bytes(archive(batch))
+        file = io.BytesIO()
+        join_archives(file, paths)
+        assert file.getvalue() == whole
+    found = list(read_batches(paths[0], 3))
+    assert [len(batch) for batch in found] == [3, 3, 1] and equal(concatenate(found), pairs)
+    assert read_table(paths[0]).equals(pairs.table)
+    assert join_tables([pairs.table[:2], pairs.table[2:]]).equals(pairs.table)
+
+
+def test_batches_that_do_not_fit_the_table_or_each_other_are_refused():
+    pairs = some(4)
+    for batches, complaint in [
+        ([pairs.select([1, 0, 2, 3])], "expected the pairs of the table in its order, found 'p-01.x'"),
+        ([pairs.select([0, 1, 2])], "'p-03.x' is not among them"),
+        ([pairs, some(1, first=4)], "in its order, found 'p-04.x'"),
+        ([pairs.select([0]), some(3, (4, 4), first=1)], "one size, found 6x9, 4x4"),
+        ([pairs.select([0]), some(3, masks=False, first=1)], "masks in all sets of pairs or in none"),
+    ]:
+        with pytest.raises(InputError, match=complaint):
+            write_batches(io.BytesIO(), pairs.table, batches)
+
+
+def test_a_note_is_read_back_from_a_whole_archive_only(tmp_path):
+    path, pairs, file = tmp_path / "some.zip", some(), io.BytesIO()
+    write_batches(file, pairs.table, [pairs], note='{"seconds": 1.5}')
+    path.write_bytes(file.getvalue())
+    assert read_note(path) == '{"seconds": 1.5}' and equal(read_archive(path), pairs)
+    content = bytearray(file.getvalue())
+    content[content.index(b"IDAT", content.index(b"images/p-02.x.png")) + 8] ^= 0xFF
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"images/p-02\.x\.png: expected a whole member"):
+        read_note(path)
 
 
 def test_the_digest_tells_pixels_masks_and_table():

@@ -1,4 +1,4 @@
-"""A bar in a terminal, whole lines for jobs that share one, silence in a log."""
+"""A bar in a terminal, whole lines for jobs that share one, now and then a line in a log."""
 
 import os
 import subprocess
@@ -6,21 +6,33 @@ import sys
 
 import pytest
 
-CODE = "from pig.progress import track; print(sum(track(range(5), 5, 'adding')))"
+from pig import console, progress
+
+CODE = """
+import sys
+from pig.progress import track
+print(sum(track(range(3, 6), 6, 'adding', initial=3, unit='term')))
+print('rich' if 'rich' in sys.modules else 'plain')
+"""
+SEEN = ("COLUMNS", "PIG_PROGRESS", "TERM", "NO_COLOR", "PYTHONIOENCODING")
 
 
-def in_a_terminal(**more):
+def run(**streams):
+    """CODE in a process whose environment says nothing of terminals but `env`."""
+    env = {key: value for key, value in os.environ.items() if key not in SEEN} | streams.pop("env", {})
+    return subprocess.run([sys.executable, "-c", CODE], env=env, check=True, **streams)
+
+
+def in_a_terminal(**env):
     """What a process shows whose output is a terminal that knows no size."""
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
-    env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "PIG_PROGRESS")} | more
-    done = subprocess.run([sys.executable, "-c", CODE], stdout=theirs, stderr=theirs, env=env, check=False)
+    run(stdout=theirs, stderr=theirs, env={"TERM": "xterm", **env})
     os.close(theirs)
     shown = b""
     while chunk := _read(ours):
         shown += chunk
     os.close(ours)
-    assert done.returncode == 0
     return shown.decode()
 
 
@@ -31,21 +43,99 @@ def _read(file):
         return b""
 
 
-def test_a_terminal_gets_a_bar_with_rate_and_remaining_time():
+def test_a_terminal_gets_a_bar_with_rate_and_time():
     shown = in_a_terminal()
-    assert "adding: 100%" in shown
-    assert "5/5 [00:00<00:00" in shown and "it/s]" in shown
-    assert "\r" in shown.replace("\r\n", "")
-    assert "10" in shown.splitlines()[-1]
+    assert (
+        "adding" in shown and "100%" in shown and "6/6" in shown and "term/s" in shown and "0:00:00" in shown
+    )
+    assert "\r" in shown.replace("\r\n", "") and "━" in shown and "\x1b[3" in shown
+    assert shown.splitlines()[-2:] == ["\x1b[?25h12", "rich"]  # the cursor is back; then the sum
 
 
-def test_jobs_that_share_a_terminal_get_whole_lines():
-    shown = in_a_terminal(PIG_PROGRESS="lines")
-    assert "adding: 100%" in shown and "5/5 [" in shown
-    assert "\r" not in shown.replace("\r\n", "")
+def test_no_color_means_none():
+    shown = in_a_terminal(NO_COLOR="1")
+    assert "━" in shown and "\x1b[3" not in shown
 
 
-def test_a_log_gets_nothing():
-    env = {key: value for key, value in os.environ.items() if key != "PIG_PROGRESS"}
-    done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, env=env, check=True)
-    assert (done.stdout, done.stderr) == ("10\n", "")
+def test_a_terminal_without_unicode_gets_a_bar_of_dashes():
+    assert "----" in in_a_terminal(PYTHONIOENCODING="ascii")
+
+
+@pytest.mark.parametrize("env", [{"PIG_PROGRESS": "lines"}, {"TERM": "dumb"}], ids=["shared", "dumb"])
+def test_jobs_that_share_a_terminal_and_dumb_ones_get_whole_lines(env):
+    shown = in_a_terminal(**env)
+    assert "adding: 100 % (6/6)" in shown and "term/s, 0:00:00 spent" in shown
+    assert "\r" not in shown.replace("\r\n", "") and "\x1b" not in shown
+    assert shown.splitlines()[-1] == "plain"  # rich is not even loaded
+
+
+def test_a_log_gets_nothing_of_what_is_short():
+    done = run(capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("12\nplain\n", "")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that the test moves."""
+    now = [1000.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.delenv("PIG_PROGRESS", raising=False)
+    return now
+
+
+def worked(clock, number, seconds, initial=0):
+    for _ in progress.track(range(initial, number), number, "train", initial):
+        clock[0] += seconds
+
+
+def test_a_log_gets_a_line_a_minute_and_the_end_of_what_is_long(clock, capsys):
+    worked(clock, 10, 40.0)
+    shown = capsys.readouterr().err.splitlines()
+    assert shown[0] == "train: 20 % (2/10), 40 s/step, 0:05:20 left"
+    assert shown[-1] == "train: 100 % (10/10), 40 s/step, 0:06:40 spent"
+    assert len(shown) == 5
+
+
+def test_a_resumed_job_is_timed_by_what_it_did_itself(clock, capsys):
+    worked(clock, 100, 2.0, initial=60)
+    assert capsys.readouterr().err.splitlines()[0] == "train: 90 % (90/100), 2 s/step, 0:00:20 left"
+
+
+def test_a_log_of_three_days_stays_short(clock, capsys):
+    worked(clock, 72 * 360, 10.0)
+    assert 100 < len(capsys.readouterr().err.splitlines()) < 150
+
+
+def test_quiet_is_silent_and_ends_with_its_block(clock, capsys, monkeypatch):
+    monkeypatch.setenv("PIG_PROGRESS", "lines")
+    with console.silence(True):
+        worked(clock, 3, 40.0)
+        console.say("a word")
+        assert capsys.readouterr().err == ""
+        console.complain("an error")
+    worked(clock, 1, 1.0)
+    assert capsys.readouterr().err == "pig: an error\ntrain: 100 % (1/1), 1 step/s, 0:00:01 spent\n"
+
+
+def test_every_item_comes_through_and_an_early_stop_is_none_of_ours(capsys):
+    steps = progress.track(iter("abc"), 3, "letters")
+    assert next(steps) == "a"
+    steps.close()
+    assert list(progress.track("abc", 3, "letters")) == ["a", "b", "c"]
+    assert list(progress.track("", 0, "letters")) == []
+
+
+@pytest.mark.parametrize(
+    ("speed", "shown"),
+    [
+        (0, ""),
+        (0.25, "4 s/step"),
+        (1, "1 step/s"),
+        (6.521, "6.52 step/s"),
+        (99.96, "100 step/s"),
+        (1234, "1,234 step/s"),
+        (1 / 7200, "7,200 s/step"),
+    ],
+)
+def test_a_rate_is_told_so_that_it_is_at_least_one(speed, shown):
+    assert progress.rate(speed, "step") == shown

@@ -375,7 +375,7 @@ def test_merged_shards_are_the_archive_of_one_run_byte_for_byte(data, tmp_path, 
 
     def sample(name, first, number):
         out = str(tmp_path / f"{name}.zip")
-        span = ["--first", str(first), "--number", str(number)]
+        span = ["--first", str(first), "--count", str(number)]
         assert main(["sample", method, *shared, "--models", model, *masks, *span, "--out", out]) == 0
         return out
 

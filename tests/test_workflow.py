@@ -51,7 +51,7 @@ def test_everything_is_made(study):
         expected += [run_ / f"fidelity/{view}/{name}.json" for name in names]
     ends = ("csv", "json", "md", "tex")
     expected += [study / f"reports/table{n}.{end}" for n in range(1, 6) for end in ends]
-    expected += [study / "reports/pairing.csv", study / "reports/study.md"]
+    expected += [study / f"reports/{name}" for name in ("pairing.csv", "study.md", "index.html")]
     figures = ("progression", "pairs", "curves", "table1", "table2", "doses", "data", "copies")
     expected += [study / f"reports/figures/{name}.png" for name in figures]
     assert [str(p) for p in expected if not p.is_file() or p.stat().st_size == 0] == []
@@ -95,19 +95,19 @@ def test_a_clone_after_dvc_pull_has_nothing_to_do(pulled):
     assert "up to date" in run("dvc", "status", cwd=pulled[0])
 
 
-PAGE = "The page to read first"
-TAIL = ["Table", "Figure", PAGE]
+PAGES = ["The page to read first", "The report as a web page"]
+TAIL = ["Table", "Figure", *PAGES]
 EVERYTHING_OF_PIG = [
     "Sample .* with pig", "Join .* of pig", "The steps of Figure 3", "Features of generated slices: pig",
     "Features of generated crops: pig", "Distance .*: pig", "Segment .*: pig,", "Segment .*: pig-leak,",
     "Find the lesions", "Nearest neighbours of pig", "Do mask and image", *TAIL,
 ]  # fmt: skip
 CHANGES = {
-    "figures.dpi": (81, ["The steps of Figure 3", "Figure", PAGE]),
-    "pairing.ring": (0.07, ["Do mask and image", "Table 3", PAGE]),
-    "statistics.draws": (300, ["Table 2", "Table 3", "Figure: (table2|doses)", PAGE]),
-    "segmentation.flip": (0.25, ["Segment", "Find the lesions", "Table [23]", "Figure: (table2|doses)", PAGE]),
-    "fidelity.kid_subsets": (3, ["Features", "Distance", "Table 1", "Figure: table1", PAGE]),
+    "figures.dpi": (81, ["The steps of Figure 3", "Figure", *PAGES]),
+    "pairing.ring": (0.07, ["Do mask and image", "Table 3", *PAGES]),
+    "statistics.draws": (300, ["Table 2", "Table 3", "Figure: (table2|doses)", *PAGES]),
+    "segmentation.flip": (0.25, ["Segment", "Find the lesions", "Table [23]", "Figure: (table2|doses)", *PAGES]),
+    "fidelity.kid_subsets": (3, ["Features", "Distance", "Table 1", "Figure: table1", *PAGES]),
     "guided.prediction": ("x0", ["Train the guided", *EVERYTHING_OF_PIG]),
     "ddpm.prediction": (
         "x0",
@@ -148,8 +148,8 @@ def test_a_changed_function_reruns_just_what_runs_it(pulled):
     edit(pulled[0] / "pig/overlap.py", "\n\n\ndef ", "\n\nMARK = 1\n\n\ndef ")
     try:
         jobs = {job.split(" of ")[0] for job in planned(pulled[0])}
-        tables = {"Table 2", "Table 3", "Figure: table2", "Figure: doses", PAGE}
-        assert jobs == {"Segment the test patients", "Find the lesions", *tables}
+        tables = {"Table 2", "Table 3", "Figure: table2", "Figure: doses"}
+        assert jobs == {"Segment the test patients", "Find the lesions", *tables, *PAGES}
     finally:
         edit(pulled[0] / "pig/overlap.py", "\n\nMARK = 1\n\n\ndef ", "\n\n\ndef ")
 
@@ -293,7 +293,7 @@ def test_without_pairs_there_is_nothing_to_pair(fresh, tmp_path):
     assert trained == {"ddpm"}
     assert "Table 2" in jobs and "Figure: table1" in jobs
     assert not jobs & {"Do mask and image belong together?", "Figure: pairs", "Figure: doses", "Table 3"}
-    assert {"Table 5", PAGE} <= jobs
+    assert {"Table 5", *PAGES} <= jobs
 
 
 def costs(study):
@@ -378,9 +378,17 @@ def test_masks_given_to_rivals_are_of_the_folds_training_patients(study):
             assert (generated.masks == real.masks[rows]).all()
 
 
+def test_where_a_study_is_pig_sample_draws_its_own_pairs(study, tmp_path):
+    made = study / "runs/smoke/fold0/pig.zip"
+    number = str(len(read_archive(made)))
+    job = [sys.executable, "-m", "pig", "sample", "pig", "--count", number, "--batch", "3"]
+    run(*job, "--out", str(tmp_path / "pig.zip"), cwd=study)
+    assert (tmp_path / "pig.zip").read_bytes() == made.read_bytes()
+
+
 def test_networks_of_two_folds_are_not_sampled_together(study, tmp_path):
     nets = [f"runs/smoke/fold{fold}/{net}.safetensors" for fold, net in enumerate(("guider", "guided"))]
-    job = [sys.executable, "-m", "pig", "sample", "pig", "--number", "1", "--out", str(tmp_path / "x.zip")]
+    job = [sys.executable, "-m", "pig", "sample", "pig", "--count", "1", "--out", str(tmp_path / "x.zip")]
     shown = run(*job, "--models", *nets, cwd=study, code=2)
     assert "expected networks of one fold; found [0, 1]" in shown and not (tmp_path / "x.zip").exists()
 
@@ -415,3 +423,12 @@ def test_a_killed_training_goes_on_where_it_was(study, tmp_path):
     for end in ("safetensors", "csv"):
         assert (tmp_path / f"killed.{end}").read_bytes() == (tmp_path / f"whole.{end}").read_bytes()
     assert not (tmp_path / "killed.pt").exists()
+
+
+def test_snakemake_reports_the_study_in_one_file(study, tmp_path):
+    report = tmp_path / "report.html"
+    run("snakemake", "--report", str(report), cwd=study)
+    text = report.read_text(encoding="utf-8")
+    for name in ("index.html", "table1.csv", "progression.png", "copies.png"):
+        assert name in text, name
+    assert planned(study) == set()

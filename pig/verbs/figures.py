@@ -94,9 +94,9 @@ def _draw(args: Namespace, columns: int) -> Any:
             generated = {label: read_archive(path) for label, path in methods.items()}
             return figures.pairs(read_archive(args.pairs), generated, columns)
         case "progression":
-            return figures.progression(*_read_frames(args.frames))
+            return figures.progression(*read_frames(args.frames))
         case "curves":
-            return figures.curves(_read_curves(args.curves))
+            return figures.curves(read_curves(args.curves))
         case "copies":
             tables = [read_csv(path, columns=("id",), numbers=("joint",)) for path in args.copies]
             found = pd.concat(tables, ignore_index=True)
@@ -108,7 +108,8 @@ def _draw(args: Namespace, columns: int) -> Any:
             return draw(read_csv(args.table, columns=texts, counts=counts, numbers=numbers))
 
 
-def _read_frames(path: str) -> Any:
+def read_frames(path: str) -> Any:
+    """t (K,), x and y (K, B, H, W), which `pig progression` wrote."""
     import numpy as np
 
     with open(path, "rb") as file:
@@ -119,7 +120,7 @@ def _read_frames(path: str) -> Any:
             raise InputError(f"{path}: expected the frames t, x and y ({error})") from None
 
 
-def _read_curves(paths: list[str]) -> dict[str, dict[int, Any]]:
+def read_curves(paths: list[str]) -> dict[str, dict[int, Any]]:
     """network -> fold -> curve, both told by the path: .../fold{K}/.../{network}.csv."""
     from pig.reading import read_csv
 

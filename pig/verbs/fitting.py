@@ -2,13 +2,13 @@
 
 import hashlib
 import io
-import sys
 import warnings
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pig.console import say
 from pig.errors import InputError
 from pig.files import atomic
 from pig.progress import track
@@ -69,14 +69,14 @@ def run_fit(
     ranks = ranks or ALONE
     first = ranks.rank == 0
     if first and ranks.size > 1:
-        print(f"{label}: {ranks.size} processes share each batch of {recipe.batch}", file=sys.stderr)
+        say(f"{label}: {ranks.size} processes share each batch of {recipe.batch}")
     checkpoint, done = _read_state(state, fingerprint)
     progress = None
     steps = fit(model, loss, rows, recipe, validate, checkpoint, ranks)
     try:
         for step in track(steps, recipe.steps, label, initial=done) if first else steps:
             if progress is None and done and first:
-                print(f"{label}: resumed at step {done} of {recipe.steps} from {state}", file=sys.stderr)
+                say(f"{label}: resumed at step {done} of {recipe.steps} from {state}")
             progress = step
             if first and state and progress.step % checkpoint_every == 0 and progress.step < recipe.steps:
                 saved = io.BytesIO()  # in memory first: torch turns a full disk into an error of its own

@@ -8,14 +8,14 @@ of a DICOM file. Files that cannot be used are listed, each with its reason; --d
 import os
 import re
 import secrets
-import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pig.errors import InputError, plain
+from pig.console import complain, print_json, say
+from pig.errors import InputError
 from pig.files import atomic
 from pig.progress import track
 
@@ -99,10 +99,13 @@ def _add_common(parser: ArgumentParser, crop: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help="tell what would be read; write nothing")
     parser.add_argument("--preview", metavar="PNG", help="picture of some slices before and after, to write")
     parser.add_argument("--report", metavar="JSON", help="counts of what was kept and left out, to write")
+    parser.add_argument(
+        "--json", action="store_true", help="print the report, or what a dry run found, as JSON"
+    )
     parser.add_argument("--out", metavar="ZIP", help="archive to write; needed unless --dry-run")
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> str | None:
     from pig.pairs import write_archive
     from pig.preprocess import mirror
     from pig.pseudonyms import pseudonymise
@@ -114,16 +117,19 @@ def run(args: Namespace) -> None:
         raise InputError("--out: expected an archive to write, or --dry-run")
     found = _find(args)
     if args.dry_run:
-        _tell(found)
-        return
+        _tell(found, args.json)
+        return None
     salt = _salt(args.salt) if args.ids == "hash" else None
-    pairs, rejected = read_all(found, size, crop, lambda slices: track(slices, len(slices), "import"))
+    pairs, rejected = read_all(
+        found, size, crop, lambda slices: track(slices, len(slices), "import", unit="slice")
+    )
+    tell = say if args.skip_bad else complain
     for name, reason in rejected:
-        _say(f"{name}: {reason}")
+        tell(f"{name}: {reason}")
     if rejected and not args.skip_bad:
         raise InputError(f"{len(rejected)} files cannot be used (above): expected none, or --skip-bad")
     if args.kind == "folder" and args.patients is None:
-        _say("warning: no --patients, so each image counts as a patient of its own")
+        say("warning: no --patients, so each image counts as a patient of its own")
     if args.mirror:
         pairs = mirror(pairs, args.mirror[0].upper())
     reasons = left_out(rejected, found.skipped)
@@ -137,12 +143,14 @@ def run(args: Namespace) -> None:
             files.enter_context(atomic(args.preview)).write(sheet)
         if args.report:
             files.enter_context(atomic(args.report, "w")).write(_json(told))
+    if args.json:
+        print_json(told)
+    _say_left_out(reasons)
     kept = told["kept"]
-    _say(
+    return (
         f"{kept['pairs']} pairs of {kept['patients']} patients, {kept['without_lesion']} without a lesion; "
         f"{len(rejected)} files left out"
     )
-    _say_left_out(reasons)
 
 
 def _find(args: Namespace) -> "Found":
@@ -163,7 +171,7 @@ def _find(args: Namespace) -> "Found":
     if args.kind == "cbis-ddsm":
         from pig import cbis_ddsm
 
-        return cbis_ddsm.find(args.root, lambda files: track(files, len(files), "headers"))
+        return cbis_ddsm.find(args.root, lambda files: track(files, len(files), "headers", unit="file"))
     from pig import inbreast
 
     return inbreast.find(args.root)
@@ -183,21 +191,27 @@ def _settings(args: Namespace) -> dict[str, Any]:
     return chosen | ({"crop": None} if args.no_crop else {})
 
 
-def _tell(found: "Found") -> None:
+def _tell(found: "Found", as_json: bool) -> None:
+    """What would be read: in words, and as one JSON document if asked for."""
     from pig.receipt import left_out
 
-    for name, reason in found.rejected:
-        _say(f"{name}: {reason}")
     patients = len({each.row["patient"] for each in found.slices})
     views = Counter(each.row["view"] for each in found.slices)
+    reasons = left_out(found.rejected, found.skipped)
+    for name, reason in found.rejected:
+        say(f"{name}: {reason}")
     shown = ", ".join(f"{view} {number}" for view, number in sorted(views.items()) if view)
-    _say(f"would read {len(found.slices)} slices of {patients} patients{f' ({shown})' if shown else ''}")
-    _say_left_out(left_out(found.rejected, found.skipped))
+    say(f"would read {len(found.slices)} slices of {patients} patients{f' ({shown})' if shown else ''}")
+    _say_left_out(reasons)
+    if as_json:
+        bad = [{"name": name, "reason": reason} for name, reason in found.rejected]
+        would = {"slices": len(found.slices), "patients": patients, "views": dict(sorted(views.items()))}
+        print_json({**would, "left_out": reasons, "rejected": bad})
 
 
 def _say_left_out(reasons: dict[str, int]) -> None:
     if reasons:
-        _say("left out: " + ", ".join(f"{number} {reason}" for reason, number in reasons.items()))
+        say("left out: " + ", ".join(f"{number} {reason}" for reason, number in reasons.items()))
 
 
 def _preview(found: "Found", pairs: "Pairs", crop: "Crop | None") -> bytes:
@@ -232,17 +246,13 @@ def _salt(path: Path) -> bytes:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(handle, "w", encoding="ascii") as file:
                 file.write(secrets.token_hex(32) + "\n")
-            _say(
+            say(
                 f"{path}: new salt of pseudonyms; imports agree as long as you keep it, and keep it to yourself"
             )
         text = path.read_text(encoding="utf-8", errors="replace").strip()
     if len(text) < SHORTEST:
         raise InputError(f"{where}: expected a salt of {SHORTEST} or more characters, found {len(text)}")
     return text.encode()
-
-
-def _say(line: str) -> None:
-    print(f"pig: {plain(line)}", file=sys.stderr)
 
 
 def _size(text: str) -> tuple[int, int]:

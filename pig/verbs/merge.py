@@ -1,11 +1,14 @@
 """Join archives, such as the shards of one sampling, into one.
 
-Reads archives of one image size with no id in common; writes their pairs in the order given.
+Reads archives of one image size with no id in common; writes their pairs in the order given. Some of them are in
+memory at a time.
 """
 
 from argparse import ArgumentParser, Namespace
 
 from pig.files import atomic
+
+BATCH = 64  # pairs in memory
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -13,9 +16,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", metavar="ZIP", required=True, help="archive to write")
 
 
-def run(args: Namespace) -> None:
-    from pig.pairs import concatenate, read_archive, write_archive
+def run(args: Namespace) -> str:
+    from pig.pairs import join_tables, read_batches, read_table, write_batches
 
-    joined = concatenate([read_archive(path) for path in args.archives])
+    table = join_tables(read_table(path) for path in args.archives)
+    batches = (batch for path in args.archives for batch in read_batches(path, BATCH))
     with atomic(args.out) as file:
-        write_archive(file, joined)
+        write_batches(file, table, batches)
+    return f"{len(table)} samples"

@@ -57,7 +57,7 @@ def run(args: Namespace) -> None:
             yield name, f"fold{fold}/real", *_arrays(read_archive(path), path)
 
     number = 1 + len(set(folds)) + len(names)
-    frame = report(track(sets(), number, "pairing"), chosen.ring, chosen.seed)
+    frame = report(track(sets(), number, "pairing", unit="set"), chosen.ring, chosen.seed)
     columns = [f"{what}_{key}" for what in ("w", "floor") for key in lesions.DESCRIPTORS]
     frame[columns] = float("nan")
     for fold in sorted(set(folds)):

@@ -16,7 +16,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_settings(parser)
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> str:
     from pig.pairs import check_memory, concatenate, write_archive
     from pig.phantom import volumes
 
@@ -25,6 +25,7 @@ def run(args: Namespace) -> None:
     number = phantom.patients * len(phantom.views) * phantom.slices
     check_memory(number, (size, size), "phantom.patients, .slices and data.size")
     views = volumes(phantom.patients, phantom.views, phantom.slices, size, phantom.seed)
-    drawn = list(track(views, phantom.patients * len(phantom.views), "phantom views"))
+    drawn = list(track(views, phantom.patients * len(phantom.views), "phantom", unit="view"))
     with atomic(args.out) as file:
         write_archive(file, concatenate(drawn))
+    return f"{number} pairs of {phantom.patients} patients"

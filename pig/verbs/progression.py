@@ -10,8 +10,8 @@ from typing import Any
 from pig.errors import InputError
 from pig.files import atomic
 from pig.progress import track
+from pig.trained import alphabar_of, read_nets, seeds_of, shape_of
 from pig.verbs.common import add_compute, add_settings, compute, settings
-from pig.verbs.networks import alphabar_of, read_nets, seeds_of, shape_of
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(args: Namespace) -> None:
     times = timesteps(alphabar, sampling.steps, sampling.spacing)
     kept = np.linspace(0, sampling.steps - 1, chosen.figures.progression_steps).round().astype(int)
     seeds = seeds_of(sampling.seed, header.get("fold", 0), range(number))
-    frames = generate("pig", nets, seeds, shape_of(args, header), alphabar, sampling)
+    frames = generate("pig", nets, seeds, shape_of(args.size, header), alphabar, sampling)
     total = sampling.steps * -(-number // sampling.tile)
     taken = [f for i, f in enumerate(track(frames, total, "progression")) if i % sampling.steps in kept]
     shown = [taken[i :: len(kept)] for i in range(len(kept))]  # of each step, the tiles

@@ -45,7 +45,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_compute(parser)
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> str:
     if (args.generated is None) != (args.set in REAL) or (args.alone and args.generated is None):
         raise InputError(f"segment {args.set}: expected --generated for a set other than {', '.join(REAL)}")
     chosen = settings(args, "segmentation", "augmentation")
@@ -95,6 +95,21 @@ def run(args: Namespace) -> None:
             file.writelines([head, *(line for lines in found for line in lines[1:])])
     finished.drop()
     drop_state(args)
+    return _told([scores for scores, _ in results])
+
+
+def _told(results: list[str]) -> str:
+    """Mean Dice of each training set, from its csv."""
+    import io
+
+    import pandas as pd
+
+    told = []
+    for table in map(pd.read_csv, map(io.StringIO, results)):
+        first = table.iloc[0]
+        what = "" if not first["dose"] else f" with {first['dose']}{'' if first['real'] else ' alone'}"
+        told.append(f"{100 * table['dice'].mean():.1f} %{what}")
+    return f"Dice {', '.join(told)}"
 
 
 SHAPE = ("encoder", "depth", "decoder_channels")  # settings that the weights depend on

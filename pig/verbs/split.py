@@ -16,10 +16,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_settings(parser)
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> str:
     from pig.pairs import read_archive, split
 
     folds = settings(args, "folds").folds
     table = split(read_archive(args.pairs).table, folds.count, folds.validation, folds.seed)
     with atomic(args.out, "w") as file:
         table.to_csv(file, index=False, lineterminator="\n")
+    return f"{folds.count} folds of {len(table)} pairs of {table['patient'].nunique()} patients"

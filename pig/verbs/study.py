@@ -68,19 +68,9 @@ def run(args: Namespace) -> None:
     from pig import weights
     from pig.findings import findings
     from pig.pairs import digest, read_archive
-    from pig.reading import read_csv, read_json, read_text
+    from pig.reading import read_json
 
-    tables, texts = {}, {}
-    for path in args.tables:
-        if not (named := re.fullmatch(r"table(\d)", Path(path).stem)):
-            raise InputError(f"{path}: expected a file table{{N}}.csv")
-        number = int(named[1])
-        columns, counts, numbers = NEEDED.get(number, ((), (), ()))
-        tables[number] = read_csv(path, columns=columns, counts=counts, numbers=numbers)
-        _check(number, tables[number], path)
-        texts[number] = read_text(Path(path).with_suffix(".md"))
-    if not {1, 2} <= tables.keys():
-        raise InputError(f"--tables {' '.join(args.tables)}: expected table1.csv and table2.csv among them")
+    tables, texts = read_tables(args.tables)
     pairs = read_archive(args.pairs)
     headers = [weights.load(path)[1] for path in args.nets]
     costs = [read_json(path, {"method": str}) for path in args.costs]
@@ -122,6 +112,24 @@ def run(args: Namespace) -> None:
             lines += [f"{caption}:", "", f"![{caption}]({places[name]})", ""]
     with atomic(args.out, "w") as file:
         file.write("\n".join(lines).rstrip("\n") + "\n")
+
+
+def read_tables(paths: list[str]) -> tuple[dict[int, Any], dict[int, str]]:
+    """By number the tables in files table{N}.csv, checked for what findings needs, and the md beside each."""
+    from pig.reading import read_csv, read_text
+
+    tables, texts = {}, {}
+    for path in paths:
+        if not (named := re.fullmatch(r"table(\d)", Path(path).stem)):
+            raise InputError(f"{path}: expected a file table{{N}}.csv")
+        number = int(named[1])
+        columns, counts, numbers = NEEDED.get(number, ((), (), ()))
+        tables[number] = read_csv(path, columns=columns, counts=counts, numbers=numbers)
+        _check(number, tables[number], path)
+        texts[number] = read_text(Path(path).with_suffix(".md"))
+    if not {1, 2} <= tables.keys():
+        raise InputError(f"--tables {' '.join(paths)}: expected table1.csv and table2.csv among them")
+    return tables, texts
 
 
 def _check(number: int, table: Any, path: str) -> None:

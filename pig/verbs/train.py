@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from pig.errors import InputError
 from pig.files import atomic
 from pig.methods import NETS
+from pig.trained import read_net
 from pig.verbs.common import add_compute, add_settings, compute, settings
 from pig.verbs.fitting import add_fit, digest_of, drop_state, recipe, run_fit
-from pig.verbs.networks import read_net
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_compute(parser)
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> str:
     chosen = settings(args, "segmentation").segmentation
     device = compute(args)
 
@@ -39,7 +39,7 @@ def run(args: Namespace) -> None:
         state, header = weights.load(path, ("fold", "seed", "size", "encoder", "depth", "decoder_channels"))
         of = params.header(params.SegmenterHeader, header, path)
         shape = (of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
-        with torch.device("meta"):  # as in verbs/networks.py
+        with torch.device("meta"):  # as in pig/trained.py
             weights.match(segmentation.build(*shape).state_dict(), state, path)
         model = segmentation.build(*shape)
         model.load_state_dict(state)
@@ -48,7 +48,7 @@ def run(args: Namespace) -> None:
         raise InputError(f"--models: expected segmenters of one fold; found {sorted(folds)}")
 
     found = []
-    for path in track(args.generated, len(args.generated), f"trts fold {min(folds)}"):
+    for path in track(args.generated, len(args.generated), f"trts fold {min(folds)}", unit="set"):
         pairs = read_archive(path)
         images = segmentation.examples(pairs, device).images
         order = derangement(len(pairs), chosen.seed)
@@ -74,5 +74,11 @@ def run(args: Namespace) -> None:
                     }
                 )
             )
+    table = pd.concat(found)
     with atomic(args.out, "w") as file:
-        pd.concat(found).to_csv(file, index=False)
+        table.to_csv(file, index=False)
+    told = [
+        f"{100 * of['dice'].mean():.1f} % of {name} (shuffled {100 * of['shuffled'].mean():.1f} %)"
+        for name, of in table.groupby("set", sort=False)
+    ]
+    return f"Dice {', '.join(told)}"

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 import sys
@@ -18,8 +19,9 @@ if sys.stderr.isatty():
 
 from pig.code import code_hash
 from pig.errors import InputError
+from pig.layout import folder, pairs
 from pig.methods import METHODS, NETS, built_on, order
-from pig.params import resolve, to_json
+from pig.params import Section, resolve, to_json
 
 try:
     P = resolve(config, "params.yaml", workflow.config_settings.config)  # --config wins over the profile
@@ -76,10 +78,10 @@ FIGURES = {  # what each is drawn from, by the options of `pig figures`
     "table1": {"table": "<reports>/table1.csv"},
     "table2": {"table": "<reports>/table2.csv"},
 }
+GALLERY = [name for name in PAIRED if name in SCORED] or PAIRED  # methods whose pairs are shown
 if PAIRED:
     FIGURES["doses"] = {"table": "<reports>/table2.csv"}
-    shown = [name for name in PAIRED if name in SCORED] or PAIRED
-    FIGURES["pairs"] = {"pairs": "<pairs>", "generated": [f"<run>/fold0/{name}.zip" for name in shown]}
+    FIGURES["pairs"] = {"pairs": "<pairs>", "generated": [f"<run>/fold0/{name}.zip" for name in GALLERY]}
     closest = "pig" if "pig" in PAIRED else PAIRED[0]
     FIGURES["copies"] = {
         "pairs": "<pairs>",
@@ -94,6 +96,11 @@ REAL_SLICES = {"data", "pairs", "copies"}
 WITHHELD = set() if P.data.source == "phantom" or P.figures.show_real else REAL_SLICES & FIGURES.keys()
 REPORTED = [f"<reports>/figures/{figure}.png" for figure in FIGURES if figure not in WITHHELD]
 
+SECTIONS = [name for name, part in P if isinstance(part, Section)]  # of params.yaml: all numbers
+LOOK = hashlib.sha256(  # of the page, whose templates are no code
+    b"".join(path.read_bytes() for path in sorted(Path(ROOT, "pig/templates").glob("page.*")))
+).hexdigest()[:16]
+
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
 
 # What a job that can use a GPU asks for. Where jobs run on this machine and it has none, no more than a core. On a
@@ -103,10 +110,10 @@ GPU = int(ON_CLUSTER or shutil.which("nvidia-smi") is not None)
 
 
 pathvars:
-    run=f"runs/{P.profile}",
+    run=folder(P.profile),
     log=f"logs/{P.profile}",
     reports=P.reports,
-    pairs=f"runs/{P.profile}/pairs.zip" if P.data.source == "phantom" else P.data.source,
+    pairs=pairs(P.profile, P.data.source),
 
 
 wildcard_constraints:

@@ -1,4 +1,5 @@
-# Sample i of a fold depends on the seed, the fold and i alone, so shards of any size join into the same archive.
+# Sample i of a fold depends on the seed, the fold and i alone, so shards of any size join into the same archive. A killed job goes on from its folder in
+# scratch, as `train` does.
 rule sample:
     input:
         models=lambda w: expand(
@@ -21,6 +22,7 @@ rule sample:
     params:
         first=lambda w: span(w)[0],
         number=lambda w: span(w)[1],
+        state=f"{SCRATCH}/{{arm}}{{fold}}/{{method}}.{{shard}}",
         masks=lambda w, input: "--pairs {} --split {}".format(*input.masks) if input.masks else "",
         cfg=to_json(P, "sampling"),
         code=lambda w: code_of("verbs.sample", [w.method], METHODS[w.method].nets),
@@ -28,8 +30,8 @@ rule sample:
         "Sample {params.number} with {wildcards.method}, {wildcards.arm} {wildcards.fold}, from number {params.first}"
     shell:
         "pig sample {wildcards.method} --cfg {params.cfg:q} --threads {threads} --models {input.models}"
-        " {params.masks} --first {params.first} --number {params.number} --out {output.samples}"
-        " --report {output.report} 2>&1 | tee {log}"
+        " {params.masks} --first {params.first} --count {params.number} --out {output.samples}"
+        " --report {output.report} --state {params.state} 2>&1 | tee {log}"
 
 
 rule merge:

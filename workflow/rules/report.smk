@@ -29,7 +29,8 @@ rule table1:
         crops=FIDELITY["crops"],
         costs=[file for name in SCORED[1:] for file in shards(name, "fold", 0, "json")],
     output:
-        multiext("<reports>/table1", ".csv", ".json", ".md", ".tex"),
+        report("<reports>/table1.csv", caption="../report/table.rst", category="Tables"),
+        multiext("<reports>/table1", ".json", ".md", ".tex"),
     log:
         "<log>/table1.log",
     localrule: True
@@ -47,7 +48,8 @@ rule table2:
     input:
         scores=SCORES,
     output:
-        multiext("<reports>/table2", ".csv", ".json", ".md", ".tex"),
+        report("<reports>/table2.csv", caption="../report/table.rst", category="Tables"),
+        multiext("<reports>/table2", ".json", ".md", ".tex"),
     log:
         "<log>/table2.log",
     localrule: True
@@ -69,7 +71,8 @@ rule table3:
         trts=TRTS,
         scores=SCORES,
     output:
-        multiext("<reports>/table3", ".csv", ".json", ".md", ".tex"),
+        report("<reports>/table3.csv", caption="../report/table.rst", category="Tables"),
+        multiext("<reports>/table3", ".json", ".md", ".tex"),
     log:
         "<log>/table3.log",
     localrule: True
@@ -88,7 +91,8 @@ rule table4:
     input:
         copies=COPIES,
     output:
-        multiext("<reports>/table4", ".csv", ".json", ".md", ".tex"),
+        report("<reports>/table4.csv", caption="../report/table.rst", category="Tables"),
+        multiext("<reports>/table4", ".json", ".md", ".tex"),
     log:
         "<log>/table4.log",
     localrule: True
@@ -107,7 +111,8 @@ rule table5:
             file for name in CHOSEN for fold in SAMPLED[name] for file in shards(name, "fold", fold, "json")
         ],
     output:
-        multiext("<reports>/table5", ".csv", ".json", ".md", ".tex"),
+        report("<reports>/table5.csv", caption="../report/table.rst", category="Tables"),
+        multiext("<reports>/table5", ".json", ".md", ".tex"),
     log:
         "<log>/table5.log",
     localrule: True
@@ -124,7 +129,7 @@ rule figure:
     input:
         unpack(lambda w: FIGURES[w.figure]),
     output:
-        "<reports>/figures/{figure}.png",
+        report("<reports>/figures/{figure}.png", caption="../report/figure.rst", category="Figures"),
     log:
         "<log>/figures/{figure}.log",
     localrule: True
@@ -170,3 +175,40 @@ rule study:
         "pig study --cfg {params.cfg:q} --tables {input.tables} --pairs {input.pairs} --nets {input.nets}"
         " --costs {input.costs} --figures {input.figures} --logs {params.logs} --profile-name {params.profile}"
         " --source {params.source:q} --out {output} 2>&1 | tee {log}"
+
+
+# The same for a browser, in one file, with what can be looked at: pairs beside their neighbours, the steps of Figure 3.
+rule page:
+    input:
+        unpack(lambda w: {"frames": "<run>/progression.npz"} if "pig" in CHOSEN else {}),
+        tables=expand("<reports>/table{number}.csv", number=TABLES),
+        texts=expand("<reports>/table{number}.md", number=TABLES),
+        pairs="<pairs>",
+        generated=[f"<run>/fold0/{name}.zip" for name in GALLERY],
+        copies=[f"<run>/fold0/copies/{name}.csv" for name in GALLERY],
+        curves=FIGURES["curves"]["curves"],
+        nets=[f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],
+        costs=[
+            file for name in CHOSEN for fold in SAMPLED[name] for file in shards(name, "fold", fold, "json")
+        ],
+    output:
+        report("<reports>/index.html", caption="../report/page.rst", category="The report as a web page"),
+    log:
+        "<log>/page.log",
+    threads: 1
+    resources:
+        gpu=0,
+        mem_mb=16000,
+        runtime="1h",
+    params:
+        frames=lambda w, input: f"--frames {input.frames}" if "frames" in input.keys() else "",
+        cfg=to_json(P, *SECTIONS),
+        profile=P.profile,
+        code=code_hash("verbs.page"),
+        look=LOOK,
+    message:
+        "The report as a web page"
+    shell:
+        "pig page --cfg {params.cfg:q} --tables {input.tables} --pairs {input.pairs} --generated {input.generated}"
+        " --copies {input.copies} {params.frames} --curves {input.curves} --nets {input.nets} --costs {input.costs}"
+        " --profile-name {params.profile} --out {output} 2>&1 | tee {log}"

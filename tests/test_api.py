@@ -1,0 +1,236 @@
+"""`import pig` is light; a loaded model samples what `pig sample` does; what cannot be meant is refused in one line."""
+
+import ast
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import fold_of, sample
+
+import pig
+from pig.errors import InputError
+from pig.methods import METHODS
+from pig.params import load
+
+HEAVY = {"torch", "numpy", "pandas", "pydantic", "scipy", "PIL", "safetensors", "jinja2", "yaml"}
+
+
+# --- the package ---
+
+
+def test_import_pig_loads_no_library():
+    code = f"import sys, pig; print(sorted({HEAVY} & set(sys.modules)), pig.__version__, 'load' in dir(pig))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown == f"[] {pig.__version__} True\n"
+
+
+def test_every_public_name_is_there_and_documented():
+    assert set(pig.__all__) <= set(dir(pig))
+    for name in pig.__all__:
+        assert getattr(pig, name) is getattr(pig, name)
+        assert name.startswith("__") or getattr(pig, name).__doc__
+    with pytest.raises(AttributeError, match="has no attribute 'lode'"):
+        pig.lode  # noqa: B018
+
+
+def test_type_checkers_see_the_names_that_load_on_use():
+    tree = ast.parse(Path(pig.__file__).read_text(encoding="utf-8"))
+    block, _ = (node for node in tree.body if isinstance(node, ast.If))
+    seen = {alias.name: node.module for node in block.body for alias in node.names}
+    assert seen == pig._HOMES
+    assert {*seen, "__version__"} == set(pig.__all__)
+
+
+# --- sampling ---
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_samples_are_those_of_pig_sample_bit_for_bit(method, tiny, tmp_path):
+    wanted = sample(tiny, method, tmp_path / "cli.zip", 4, first=1, seed=7)
+    model = pig.load(fold_of(tiny), method, device="cpu")
+    given = wanted.masks if METHODS[method].masks else None
+    found = list(model.sample(4, seed=7, first=1, masks=given))
+    assert np.array_equal([image for _, image in found], wanted.images)
+    assert all(image.dtype == np.uint8 and image.shape == model.size == (32, 32) for _, image in found)
+    if METHODS[method].paired:
+        assert np.array_equal([mask for mask, _ in found], wanted.masks)
+        assert all(mask.dtype == np.bool_ for mask, _ in found)
+    else:
+        assert wanted.masks is None and all(mask is None for mask, _ in found)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"mask": "local_mean", "grey_levels": "batch", "clip": False},
+        {"solver": "dpmpp2m", "spacing": "log_snr", "tile": 3},
+    ],
+)
+@pytest.mark.parametrize("method", ["pig", "segguided"])
+def test_samples_follow_the_settings_as_pig_sample_does(method, changed, tiny, tmp_path):
+    wanted = sample(tiny, method, tmp_path / "cli.zip", 5, **changed)
+    loaded = pig.load(fold_of(tiny), method, device="cpu")
+    model = dataclasses.replace(loaded, sampling=loaded.sampling.model_copy(update=changed))
+    given = wanted.masks if METHODS[method].masks else None
+    found = list(model.sample(5, masks=given))
+    assert np.array_equal([image for _, image in found], wanted.images)
+    assert np.array_equal([mask for mask, _ in found], wanted.masks)
+    assert images(found) != images(loaded.sample(5, masks=given))
+
+
+@pytest.fixture(scope="module")
+def model(tiny):
+    return pig.load(fold_of(tiny), device="cpu")
+
+
+def images(pairs):
+    return [image.tobytes() for _, image in pairs]
+
+
+def test_sample_i_depends_on_seed_and_i_alone(model, capfd):
+    whole = images(model.sample(5, seed=3))
+    assert images(model.sample(2, seed=3, first=3)) == whole[3:]
+    assert images(model.sample(5)) != whole
+    assert len(set(whole)) == 5
+    assert capfd.readouterr() == ("", "")  # a library prints nothing
+
+
+def counted(model):
+    """The model's guider, counting: how many rows each of its calls had."""
+    calls = []
+    model.nets["guider"].model.register_forward_pre_hook(lambda net, inputs: calls.append(len(inputs[0])))
+    return calls
+
+
+def test_samples_are_computed_a_tile_at_a_time_when_they_are_asked_for(tiny):
+    model = pig.load(fold_of(tiny), device="cpu")
+    calls, tile = counted(model), model.sampling.tile
+    pairs = model.sample(100)
+    assert calls == []
+    next(pairs)
+    assert calls == [tile] * model.sampling.steps
+    for _ in range(tile):
+        next(pairs)
+    assert calls == [tile] * model.sampling.steps * 2
+    calls.clear()
+    list(
+        model.sample(2, first=tile - 1)
+    )  # the last of a tile and the first of the next, each in its own place
+    assert calls == [tile] * model.sampling.steps * 2
+
+
+def test_another_number_of_steps(tiny):
+    model = pig.load(fold_of(tiny), device="cpu")
+    calls = counted(model)
+    fewer = images(model.sample(1, steps=4))
+    assert len(calls) == 4
+    changed = dataclasses.replace(model, sampling=model.sampling.model_copy(update={"steps": 4}))
+    assert images(changed.sample(1)) == fewer
+
+
+ONE = np.zeros((1, 32, 32), np.bool_)
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "complaint"),
+    [
+        ("pig", {"count": 0}, "count 0, first 0: expected at least 1"),
+        ("pig", {"count": 1, "first": -1}, "first -1: expected at least 1 and at least 0"),
+        (
+            "pig",
+            {"count": 1, "seed": -1},
+            "sample: seed: Input should be greater than or equal to 0; found -1",
+        ),
+        (
+            "pig",
+            {"count": 1, "steps": 0},
+            "sample: steps: Input should be greater than or equal to 1; found 0",
+        ),
+        ("pig", {"count": 1, "steps": 7}, "sampling.steps: expected a divisor of the network's T = 1024"),
+        ("ddpm", {"count": 1, "steps": 7}, "sampling.ddpm_steps: expected a divisor"),
+        ("pig", {"count": 1, "masks": ONE}, "masks: pig takes none"),
+        ("segguided", {"count": 1}, "masks: segguided paints given masks"),
+        ("segguided", {"count": 2, "masks": ONE}, r"expected \(2, 32, 32\) bool, found \(1, 32, 32\) bool"),
+        ("segguided", {"count": 1, "masks": ONE * 1.0}, r"found \(1, 32, 32\) float64"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused_at_once(method, arguments, complaint, tiny):
+    model = pig.load(fold_of(tiny), method, device="cpu")
+    with pytest.raises(InputError, match=complaint):
+        model.sample(**arguments)
+
+
+# --- loading ---
+
+
+def test_a_model_knows_where_it_comes_from(model):
+    assert (model.method, model.size, model.fold) == ("pig", (32, 32), 0)
+    assert model.sampling == load("params.yaml", "smoke").sampling
+    assert set(model.headers) == set(model.nets) == {"guider", "guided"}
+    assert model.headers["guided"]["training"]["steps"] == 6
+    assert len(repr(model)) < 400
+
+
+def test_the_profile_is_named_by_the_folder_even_through_a_link(tiny, tmp_path):
+    (tmp_path / "params.yaml").write_bytes((tiny / "params.yaml").read_bytes())
+    (tmp_path / "runs").mkdir()
+    os.symlink(fold_of(tiny).parent, tmp_path / "runs/demo")
+    loaded = pig.load(tmp_path / "runs/demo/fold0")
+    assert loaded.sampling == load("params.yaml", "demo").sampling
+    assert pig.load(tmp_path / "runs/demo/fold0", profile="smoke").sampling.steps == 8
+    os.rename(tmp_path / "runs/demo", tmp_path / "runs/mine")
+    with pytest.raises(InputError, match=r"params.yaml: profile: expected one of .*; found 'mine'"):
+        pig.load(tmp_path / "runs/mine/fold0")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"method": "gan"}, "method: expected one of ldm, .*; found 'gan'"),
+        ({"device": "tpu9"}, "device: expected cpu, cuda or cuda:N; found 'tpu9'"),
+        ({"device": "cuda:99"}, "device cuda:99: torch finds . GPUs"),
+        ({"params": "nowhere.yaml"}, "nowhere.yaml: expected a file of settings"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused(arguments, complaint, tiny):
+    with pytest.raises(InputError, match=complaint):
+        pig.load(fold_of(tiny), **arguments)
+
+
+def test_a_folder_without_the_networks_is_refused(tiny, tmp_path):
+    with pytest.raises(InputError, match="no such folder; expected one of `pig export`, or of a study"):
+        pig.load(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"guider.safetensors: no such file; expected a network"):
+        pig.load(tmp_path, params=tiny / "params.yaml", profile="smoke")
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            {"library_name": "diffusers"},
+            "library_name: expected pig, as `pig export` writes; found 'diffusers'",
+        ),
+        ({"format": 2}, "format: expected 1"),
+        ({"method": "gan"}, "method: expected one of ldm, "),
+        ({"sampling": {}}, "sampling: steps: missing key"),
+        ({"sampling": None}, "sampling: expected dict; found None"),
+    ],
+)
+def test_a_spoilt_config_is_refused(change, complaint, tmp_path):
+    sampling = load("params.yaml", "smoke").sampling.model_dump()
+    whole = {"library_name": "pig", "format": 1, "method": "pig", "sampling": sampling}
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(whole | change), encoding="utf-8")
+    with pytest.raises(InputError, match=f"^{config}: {complaint}"):
+        pig.load(tmp_path)
+
+
+def test_a_device_is_the_networks_place(model):
+    assert {next(net.model.parameters()).device for net in model.nets.values()} == {torch.device("cpu")}

@@ -1,0 +1,138 @@
+"""pig.Pairs hands out what archives and models hold, as torch's loaders and data sets expect it."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tiny import fold_of, sample
+from torch.utils.data import ConcatDataset, DataLoader, Subset, random_split
+
+import pig
+from pig.errors import InputError
+from pig.pairs import COLUMNS, read_archive
+
+
+@pytest.fixture(scope="module")
+def run(tiny):
+    return fold_of(tiny).parent
+
+
+@pytest.fixture(scope="module")
+def samples(tiny):
+    return list(pig.load(fold_of(tiny), device="cpu").sample(5))
+
+
+def test_an_item_is_the_pair_on_the_scale_of_networks(run):
+    archive, data = read_archive(run / "pairs.zip"), pig.Pairs(run / "pairs.zip")
+    assert len(data) == len(archive)
+    assert isinstance(data, torch.utils.data.Dataset)
+    for i, item in enumerate(data):
+        assert item["image"].shape == item["mask"].shape == (1, *data.size) == (1, 32, 32)
+        assert item["image"].dtype == item["mask"].dtype == torch.float32
+        wanted = np.interp(archive.images[i], [0, 255], [-1, 1])
+        assert np.allclose(item["image"][0], wanted, rtol=0, atol=1e-6)
+        assert np.array_equal(item["mask"][0], archive.masks[i].astype(np.float32))
+        assert (item["id"], item["origin"]) == (archive.table["id"][i], "phantom")
+    assert i == len(data) - 1  # iterating ends
+
+
+def test_an_index_counts_from_either_end(run):
+    data = pig.Pairs(run / "pairs.zip")
+    assert data[-1]["id"] == data[len(data) - 1]["id"] == data[np.int64(len(data) - 1)]["id"]
+    for beyond in (len(data), -len(data) - 1):
+        with pytest.raises(IndexError):
+            data[beyond]
+
+
+def test_a_split_deals_the_pairs_out_by_patient(run):
+    split = run / "split.csv"
+    roles = [
+        pig.Pairs(run / "pairs.zip", split=split, fold=0, role=r) for r in ("train", "validation", "test")
+    ]
+    patients = [set(part.table["patient"]) for part in roles]
+    assert sum(map(len, roles)) == len(pig.Pairs(run / "pairs.zip"))
+    assert not patients[0] & patients[1] | patients[0] & patients[2] | patients[1] & patients[2]
+    assert patients[2] == set(pd.read_csv(split).query("fold0 == 'test'")["patient"])
+    from_table = pig.Pairs(run / "pairs.zip", split=pd.read_csv(split, dtype=str), fold=0)
+    assert [item["id"] for item in from_table] == [item["id"] for item in roles[0]]
+
+
+def test_samples_of_a_model_are_a_data_set(samples):
+    data = pig.Pairs(iter(samples))
+    assert np.array_equal(data.images, [image for _, image in samples])
+    assert np.array_equal(data.masks, [mask for mask, _ in samples])
+    assert data[0]["id"] == "sample-000000"
+
+
+def test_real_and_generated_pairs_add_up(run, samples):
+    real, generated = pig.Pairs(run / "pairs.zip"), pig.Pairs(samples)
+    both = real + generated
+    assert isinstance(both, ConcatDataset)
+    assert len(both) == len(real) + len(generated)
+    assert [both[0]["origin"], both[-1]["origin"]] == ["phantom", "sample"]
+    assert torch.equal(both[-1]["image"], generated[-1]["image"])
+    assert len(Subset(both, [0, 1])) == 2 and len(random_split(generated, [3, 2])[1]) == 2
+
+
+def test_pairs_of_another_size_do_not_add_up(samples):
+    cropped = pig.Pairs([(mask[:16, :8], image[:16, :8]) for mask, image in samples])
+    with pytest.raises(InputError, match=r"one size to add, found \(32, 32\) and \(16, 8\)"):
+        pig.Pairs(samples) + cropped
+
+
+def turned(image, mask):
+    return image.flip(1), mask.flip(1)
+
+
+def test_a_transform_takes_both(samples):
+    plain, other = pig.Pairs(samples), pig.Pairs(samples, transform=turned)
+    assert torch.equal(other[1]["image"], plain[1]["image"].flip(1))
+    assert torch.equal(other[1]["mask"], plain[1]["mask"].flip(1))
+
+
+def test_a_loader_joins_items_to_batches_also_in_a_worker(samples):
+    data = pig.Pairs(samples, transform=turned)
+    here = list(DataLoader(data, batch_size=2))
+    there = list(DataLoader(data, batch_size=2, num_workers=1, multiprocessing_context="spawn"))
+    assert [batch["image"].shape for batch in here] == [(2, 1, 32, 32), (2, 1, 32, 32), (1, 1, 32, 32)]
+    for one, other in zip(here, there, strict=True):
+        assert torch.equal(one["image"], other["image"]) and torch.equal(one["mask"], other["mask"])
+        assert one["id"] == other["id"]
+    assert len(pickle.loads(pickle.dumps(data))) == 5
+
+
+IMAGE, MASK = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.bool_)
+
+
+@pytest.mark.parametrize(
+    ("source", "complaint"),
+    [
+        ([], "pairs: expected at least one, found none"),
+        ([(None, IMAGE)], "expected masks and images, found images without masks"),
+        ([(MASK, IMAGE), (MASK, IMAGE[:2])], r"of one size, found \[\(2, 4\), \(4, 4\)\]"),
+        ([(MASK, IMAGE / 2)], r"images: expected \(N, H, W\) uint8, found \(1, 4, 4\) float64"),
+        ([(MASK * 255, IMAGE)], r"masks: expected \(1, 4, 4\) bool, found"),
+    ],
+)
+def test_what_are_no_pairs_is_refused(source, complaint):
+    with pytest.raises(InputError, match=complaint):
+        pig.Pairs(source)
+
+
+def test_an_archive_without_masks_is_refused_by_name(tiny, tmp_path):
+    sample(tiny, "ddim", tmp_path / "ddim.zip", 1)
+    with pytest.raises(InputError, match=r"ddim.zip: expected pairs, found images without masks"):
+        pig.Pairs(tmp_path / "ddim.zip")
+
+
+def test_a_choice_that_makes_no_sense_is_refused(run):
+    with pytest.raises(InputError, match="split and fold: expected both or neither"):
+        pig.Pairs(run / "pairs.zip", fold=0)
+    with pytest.raises(InputError, match="role 'training': expected some of train, validation, test"):
+        pig.Pairs(run / "pairs.zip", split=run / "split.csv", fold=0, role="training")
+    table = pd.DataFrame(dict.fromkeys(COLUMNS, "") | {"id": ["a"]})
+    one = pig.pairs.Pairs(IMAGE[None], MASK[None], table)
+    with pytest.raises(InputError, match="pairs: expected at least one pair, found none with role test"):
+        pig.Pairs(one, split=pd.DataFrame({"id": ["a"], "fold0": ["train"]}), fold=0, role="test")

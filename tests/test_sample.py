@@ -1,0 +1,476 @@
+"""`pig sample`: the same archive byte for byte in any batch and after any interruption, of the study's own networks."""
+
+import json
+import re
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
+import zipfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from pig import layout, methods, weights
+from pig.__main__ import main
+from pig.pairs import Pairs, read_archive, write_archive
+from pig.params import load, to_json
+from pig.verbs import drawing, parts
+
+ROOT = Path(__file__).parent.parent
+PARAMS = ROOT / "params.yaml"
+SMOKE = load(PARAMS, "smoke")
+SIDE = 16
+
+
+def cfg(**changes):
+    sampling = SMOKE.sampling.model_copy(
+        update={"steps": 4, "ddpm_steps": 4, "tile": 4, "batch": 2, **changes}
+    )
+    return to_json(SMOKE.model_copy(update={"sampling": sampling}), "sampling")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A folder with the files of a study's fold 0, its networks untrained."""
+    folder = tmp_path_factory.mktemp("study")
+    for seed, name in enumerate(methods.NETS):
+        torch.manual_seed(seed)
+        state = weights.portable(methods.NETS[name].make(SMOKE))
+        for tensor in state.values():  # what begins at zero would make all samples noise
+            if tensor.is_floating_point() and not tensor.any():
+                torch.nn.init.normal_(tensor, std=0.1)
+        header = {"net": name, "prediction": "x0", "fold": 0, "size": [SIDE, SIDE]}
+        header |= {part: getattr(SMOKE, part).model_dump() for part in ("network", "process", "autoencoder")}
+        weights.save(folder / layout.net("smoke", 0, name), state, header)
+    small = SMOKE.model_copy(update={"data": SMOKE.data.model_copy(update={"size": SIDE})})
+    pairs, split = folder / layout.pairs("smoke", "phantom"), folder / layout.split("smoke")
+    assert main(["phantom", "--cfg", to_json(small, "data", "phantom"), "--out", str(pairs)]) == 0
+    assert main(["split", "--cfg", to_json(SMOKE, "folds"), "--pairs", str(pairs), "--out", str(split)]) == 0
+    return folder
+
+
+def command(study, out, method="pig", count=7, *more, **changes):
+    found = ["sample", method, "--cfg", cfg(**changes), "--models", study / "runs/smoke/fold0"]
+    if methods.METHODS[method].masks:
+        found += ["--pairs", study / "runs/smoke/pairs.zip", "--split", study / "runs/smoke/split.csv"]
+    return [str(part) for part in [*found, "--count", count, "--out", out, *more]]
+
+
+def sampled(study, out, *more, **changes):
+    assert main(command(study, out, *more, **changes)) == 0
+    assert not Path(f"{out}.part").exists()
+    return out.read_bytes()
+
+
+def refused(capsys, words, code=2):
+    capsys.readouterr()
+    assert main([str(word) for word in words]) == code
+    line = capsys.readouterr().err
+    assert line.startswith("pig: ") and line.count("\n") == 1
+    return line
+
+
+def interrupted(monkeypatch, after, words):
+    """The exit code of a run that Ctrl-C ends when so many batches are kept."""
+    left, real = iter(range(after)[::-1]), parts.keep
+
+    def keep(*given):
+        part = real(*given)
+        if next(left) == 0:
+            raise KeyboardInterrupt
+        return part
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pig.verbs.parts.keep", keep)
+        with pytest.raises(SystemExit) as end:
+            main(words)
+    return end.value.code
+
+
+# ---------------------------- the same bytes
+@pytest.mark.parametrize("method", ["pig", "ddim", "ldm", "segguided-varied"])
+def test_the_batch_changes_no_byte(study, tmp_path, method):
+    whole = sampled(study, tmp_path / "whole.zip", method, 7, "--batch", 7)
+    for batch in (1, 3, 4, 100):
+        assert sampled(study, tmp_path / "x.zip", method, 7, "--batch", batch) == whole
+    assert sampled(study, tmp_path / "x.zip", method, batch=5) == whole  # sampling.batch
+    pairs = read_archive(tmp_path / "whole.zip")
+    assert len(pairs) == 7 and len({image.tobytes() for image in pairs.images}) == 7
+    assert (pairs.masks is not None) == methods.METHODS[method].paired
+    with zipfile.ZipFile(tmp_path / "whole.zip") as archive:
+        assert archive.comment == b"" and archive.namelist()[0] == "pairs.csv"
+
+
+def test_shards_in_other_batches_merge_into_the_archive_of_one_run(study, tmp_path):
+    whole = sampled(study, tmp_path / "whole.zip")
+    cuts = [(0, 3, 2), (3, 1, 1), (4, 3, 3)]
+    shards = [tmp_path / f"{first}.zip" for first, _, _ in cuts]
+    for path, (first, count, batch) in zip(shards, cuts, strict=True):
+        sampled(study, path, "pig", count, "--first", first, "--batch", batch)
+    assert main(["merge", *map(str, shards), "--out", str(tmp_path / "merged.zip")]) == 0
+    assert (tmp_path / "merged.zip").read_bytes() == whole
+
+
+def test_aside_in_a_thread_as_beside_a_gpu_the_bytes_are_the_same(study, tmp_path, monkeypatch):
+    whole = sampled(study, tmp_path / "whole.zip", "joint", 11)
+    threads = set()
+    real = parts.keep
+
+    def keep(*given):
+        threads.add(threading.current_thread() is threading.main_thread())
+        return real(*given)
+
+    monkeypatch.setattr("pig.verbs.parts.keep", keep)
+    monkeypatch.setattr("pig.verbs.sample.aside", lambda device: True)
+    assert sampled(study, tmp_path / "aside.zip", "joint", 11) == whole
+    assert threads == {False, True}  # the last batch is short, and waits for the end
+
+
+# ---------------------------- interrupted
+def test_killed_it_goes_on_and_ends_in_the_same_bytes(study, tmp_path):
+    """The very process, killed as soon as a batch is there; then with another batch."""
+    more = {"steps": 32}
+    whole = sampled(study, tmp_path / "whole.zip", "pig", 24, **more)
+    out, state = tmp_path / "out.zip", tmp_path / "out.zip.part"
+    job = subprocess.Popen([sys.executable, "-m", "pig", *command(study, out, "pig", 24, **more)], cwd=ROOT)
+    while not (state.exists() and list(state.glob("*.zip"))):
+        assert job.poll() is None
+        time.sleep(0.002)
+    job.send_signal(signal.SIGKILL)
+    assert job.wait() == -signal.SIGKILL
+    assert not out.exists() and state.is_dir()
+    again = command(study, out, "pig", 24, "--batch", 7, **more)
+    ran = subprocess.run(
+        [sys.executable, "-m", "pig", *again], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "sample pig fold 0: resumed at pair " in ran.stderr and f" of 24 from {state}\n" in ran.stderr
+    assert out.read_bytes() == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zip", "whole.zip"]
+
+
+def test_ctrl_c_is_one_line_and_the_same_command_draws_only_the_rest(study, tmp_path, monkeypatch, capsys):
+    whole = sampled(study, tmp_path / "whole.zip", "pig", 11, "--batch", 5)
+    out, state = tmp_path / "out.zip", tmp_path / "state"
+    words = command(study, out, "pig", 11, "--batch", 5, "--state", state)
+    capsys.readouterr()
+    assert interrupted(monkeypatch, 1, words) == 130
+    assert capsys.readouterr().err == f"pig: interrupted; the same command goes on from {state}\n"
+    assert not out.exists()
+    (state / ".pig.left").write_bytes(b"what a killed run was writing")
+    drawn = []
+    real = methods.generate
+    monkeypatch.setattr("pig.methods.generate", lambda *given: drawn.append(len(given[2])) or real(*given))
+    assert main(words) == 0
+    assert "resumed at pair 5 of 11" in capsys.readouterr().err
+    assert drawn == [4, 3]  # the tiles of 4 to 7, which pair 5 stands in, and 8 to 10
+    assert out.read_bytes() == whole and not state.exists()
+
+
+def test_before_a_batch_is_kept_nothing_is_left(study, tmp_path, monkeypatch, capsys):
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pig.methods.generate", interrupt)
+    with pytest.raises(SystemExit) as end:
+        main(command(study, tmp_path / "out.zip"))
+    assert end.value.code == 130 and capsys.readouterr().err == "pig: interrupted\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("count", [5, 6, 12])
+def test_the_count_may_be_another_when_it_goes_on(study, tmp_path, monkeypatch, count):
+    whole = sampled(study, tmp_path / "whole.zip", "pig", count)
+    interrupted(monkeypatch, 3, command(study, tmp_path / "out.zip", "pig", 9))
+    assert sampled(study, tmp_path / "out.zip", "pig", count) == whole
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_grey_levels_by_the_extremes_of_a_tile_survive_an_interruption_within_it(
+    study, tmp_path, monkeypatch, batch
+):
+    more = ["pig", 7, "--first", 1, "--batch", batch]
+    changes = {"grey_levels": "batch", "clip": False}
+    whole = sampled(study, tmp_path / "whole.zip", *more, **changes)
+    assert whole != sampled(study, tmp_path / "fixed.zip", *more, clip=False)
+    interrupted(monkeypatch, 1, command(study, tmp_path / "out.zip", *more, **changes))
+    assert sampled(study, tmp_path / "out.zip", *more, **changes) == whole
+
+
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"steps": 8}, {"tile": 2}, {"clip": False}, {"spacing": "leading"}]
+)
+def test_batches_of_other_settings_are_not_used(study, tmp_path, monkeypatch, change, capsys):
+    whole = sampled(study, tmp_path / "whole.zip", **change)
+    interrupted(monkeypatch, 2, command(study, tmp_path / "out.zip"))
+    assert len(list((tmp_path / "out.zip.part").iterdir())) == 2
+    capsys.readouterr()
+    assert sampled(study, tmp_path / "out.zip", **change) == whole
+    assert "resumed" not in capsys.readouterr().err
+
+
+def test_nor_those_of_other_networks_or_masks(study, tmp_path, monkeypatch, capsys):
+    state, header = weights.load(study / layout.net("smoke", 0, "segguided"))
+    other = tmp_path / "segguided.safetensors"
+    weights.save(other, {**state, "conv_in.bias": state["conv_in.bias"] + 1}, header)
+    given = ["--pairs", study / "runs/smoke/pairs.zip", "--split", study / "runs/smoke/split.csv"]
+    words = [*given, "--count", 7, "--out", tmp_path / "out.zip", "--cfg", cfg()]
+    interrupted(monkeypatch, 2, command(study, tmp_path / "out.zip", "segguided"))
+    assert main([str(word) for word in ["sample", "segguided", "--models", other, *words]]) == 0
+    interrupted(monkeypatch, 2, command(study, tmp_path / "out.zip", "segguided"))
+    masks = study / "runs/smoke/split.csv"
+    kept = masks.read_text()
+    swapped = kept.replace("test", "x").replace("train", "test").replace("x", "train")
+    (tmp_path / "split.csv").write_text(swapped)
+    words[3] = tmp_path / "split.csv"
+    models = study / layout.net("smoke", 0, "segguided")
+    assert main([str(word) for word in ["sample", "segguided", "--models", models, *words]]) == 0
+    assert "resumed" not in capsys.readouterr().err
+
+
+def test_a_batch_that_was_spoilt_is_named(study, tmp_path, monkeypatch, capsys):
+    interrupted(monkeypatch, 2, command(study, tmp_path / "out.zip"))
+    path = sorted((tmp_path / "out.zip.part").iterdir())[1]
+    content = bytearray(path.read_bytes())
+    for spoilt in (content[:-30], content[:200] + bytes([content[200] ^ 1]) + content[201:], b""):
+        path.write_bytes(spoilt)
+        line = refused(capsys, command(study, tmp_path / "out.zip"))
+        assert line == f"pig: {path}: expected samples of an interrupted run; remove it to start anew\n"
+    path.unlink()
+    assert main(command(study, tmp_path / "out.zip")) == 0
+    assert "resumed at pair 2 of 7" in capsys.readouterr().err
+
+
+# ---------------------------- cost
+def test_seconds_add_up_over_the_runs(study, tmp_path, monkeypatch):
+    """By a clock that each look moves on by a second, of which each tile takes one; writing takes none of it."""
+    ticks = iter(range(10**6))
+    monkeypatch.setattr(drawing, "clocks", lambda: parts.Cost(*[float(next(ticks))] * 2))
+    monkeypatch.setattr("pig.verbs.sample.clocks", drawing.clocks)
+    report = ["--report", tmp_path / "cost.json"]
+    sampled(study, tmp_path / "whole.zip", "pig", 12, *report)
+    whole = json.loads((tmp_path / "cost.json").read_text())
+    assert whole["seconds"] == whole["cpu_seconds"] == 3
+    interrupted(monkeypatch, 2, command(study, tmp_path / "out.zip", "pig", 12))  # after 4 pairs: one tile
+    sampled(study, tmp_path / "out.zip", "pig", 12, *report)
+    assert json.loads((tmp_path / "cost.json").read_text()) == whole
+    assert whole["number"] == 12 and whole["evaluations"] == 8 and whole["operations"] > 0
+
+
+def test_a_gpu_that_overlaps_tiles_counts_no_second_twice(monkeypatch):
+    there = iter([parts.Cost(5.0, 1.0), parts.Cost(9.0, 2.0)])
+    monkeypatch.setattr(drawing, "clocks", lambda: next(there))
+    batches = drawing.Batches(
+        0, 2, lambda tile: blank(2, tile.numbers.start), lambda first, pairs, cost: cost
+    )
+    for rows, started in ((range(2), parts.Cost(1.0, 0.5)), (range(2, 4), parts.Cost(3.0, 0.75))):
+        batches.take(drawing.Tile(rows, None, [], None, torch.empty(0), started, lambda: None))
+    assert batches.finish() == [parts.Cost(4.0, 0.5), parts.Cost(4.0, 1.0)]
+
+
+def blank(number, first=0, side=4):
+    table = pd.DataFrame({"id": [f"p{i}" for i in range(first, first + number)]})
+    table = table.assign(**dict.fromkeys(("patient", "view", "slice", "origin", "seed"), ""))
+    images = np.zeros((number, side, side), np.uint8)
+    return Pairs(images, images > 0, table)
+
+
+# ---------------------------- memory
+def most(words):
+    """Bytes of Python's and numpy's at most, while a verb runs."""
+    tracemalloc.start()
+    try:
+        assert main([str(word) for word in words]) == 0
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_memory_does_not_grow_with_the_count(study, tmp_path, monkeypatch):
+    def generate(method, nets, seeds, shape, alphabar, sampling, given, first):
+        """Costs nothing, and its memory is numpy's."""
+        for step in range(sampling.steps):
+            both = torch.from_numpy(np.full((2, len(seeds), 1, *shape), 0.25, np.float32))
+            yield methods.Frame(0, both[0], both[1], step + 1 == sampling.steps)
+
+    monkeypatch.setattr("pig.methods.generate", generate)
+    words = [command(study, tmp_path / "x.zip", "pig", count, "--size", "128x128") for count in (4, 8, 64)]
+    _, few, many = map(most, words)  # the first imports
+    assert few > 2 * 4 * 128 * 128 * 4  # a tile's masks and images are in what was counted
+    assert many - few < 16 * 128 * 128  # of 56 more pairs, 2 * 56 * 128 * 128, rows of the table alone
+
+
+def test_merging_holds_some_pairs_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("pig.verbs.merge.BATCH", 4)
+    found = []
+    for number in (4, 8, 64):
+        path = tmp_path / f"{number}.zip"
+        with path.open("wb") as file:
+            write_archive(file, blank(number, side=128))
+        found.append(most(["merge", path, "--out", tmp_path / "merged.zip"]))
+        assert (tmp_path / "merged.zip").read_bytes() == path.read_bytes()
+    assert found[1] > 2 * 4 * 128 * 128
+    assert found[2] - found[1] < 16 * 128 * 128
+
+
+# ---------------------------- the networks of the study
+def planned(study, *more):
+    """A command line in the study's folder that names no networks."""
+    return ["sample", *map(str, more), "--params", str(PARAMS), "--profile", "smoke"]
+
+
+@pytest.mark.parametrize("method", ["pig", "ldm"])
+def test_without_models_those_of_the_study_are_taken(study, tmp_path, monkeypatch, method):
+    own = [study / layout.net("smoke", 0, name) for name in methods.METHODS[method].nets]
+    given = [
+        f"--pairs={study / layout.pairs('smoke', 'phantom')}",
+        f"--split={study / layout.split('smoke')}",
+    ]
+    given = given if methods.METHODS[method].masks else []
+    named = planned(study, method, *given, "--count", 3, "--out", tmp_path / "named.zip", "--models", *own)
+    assert main(named) == 0
+    monkeypatch.chdir(study)
+    for name, more in {"found": [], "folder": ["--models", "runs/smoke/fold0", "--fold", 0, *given]}.items():
+        assert main(planned(study, method, "--count", 3, "--out", tmp_path / f"{name}.zip", *more)) == 0
+        assert (tmp_path / f"{name}.zip").read_bytes() == (tmp_path / "named.zip").read_bytes()
+
+
+def test_where_the_study_has_none_one_line_says_how_to_train_them(study, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(study)
+    words = planned(study, "pig", "--count", 1, "--out", tmp_path / "x.zip")
+    line = refused(capsys, [*words, "--fold", 3])
+    nets = [f"runs/smoke/fold3/{name}.safetensors" for name in ("guider", "guided")]
+    assert line.startswith(f"pig: {nets[0]}: no such file; expected --models, or the networks of the study")
+    assert f"`snakemake {' '.join(nets)} --cores all --config profile=smoke`" in line
+    (tmp_path / "none").mkdir()
+    line = refused(capsys, [*words, "--models", tmp_path / "none"])
+    assert (
+        line
+        == f"pig: {tmp_path}/none/guider.safetensors: no such file; expected guider and guided in that folder\n"
+    )
+    line = refused(
+        capsys, [*words, "--models", *[study / net.replace("fold3", "fold0") for net in nets], "--fold", 1]
+    )
+    assert line == "pig: --fold 1: expected that of the networks, 0\n"
+    words = ["sample", "pig", "--cfg", cfg(), "--count", "1", "--out", str(tmp_path / "x.zip")]
+    assert "--models: expected with --cfg" in refused(capsys, words)
+
+
+def test_the_rules_write_where_the_layout_says():
+    rules = [path.read_text(encoding="utf-8") for path in (ROOT / "workflow/rules").glob("*.smk")]
+    wild = {"{arm}{fold}": "fold{fold}", "<run>": layout.folder("{profile}")}
+    for text, expected in {
+        "<run>/{arm}{fold}/{net}.safetensors": layout.net("{profile}", "{fold}", "{net}"),
+        "<run>/split.csv": layout.split("{profile}"),
+    }.items():
+        assert any(re.search(rf'output:[^:]*"{re.escape(text)}"', rule) for rule in rules), text
+        for old, new in wild.items():
+            text = text.replace(old, new)
+        assert text == expected
+
+
+# ---------------------------- what cannot be
+def test_numbers_that_make_no_sense_are_one_line(study, tmp_path, capsys):
+    for option, value, least in (("--count", 0, 1), ("--first", -1, 0), ("--batch", 0, 1), ("--fold", -1, 0)):
+        words = [*command(study, tmp_path / "x.zip"), option, value]
+        assert refused(capsys, words) == f"pig: {option} {value}: expected at least {least}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_that_cannot_be_written_are_named_before_anything_is_drawn(
+    study, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("pig.methods.generate", None)
+    (tmp_path / "file").write_text("")
+    out, file = tmp_path / "x.zip", tmp_path / "file"
+    assert f"{tmp_path}: expected a file to write" in refused(capsys, command(study, tmp_path))
+    assert f"{file}: expected a folder" in refused(capsys, [*command(study, out), "--state", file])
+    assert f"{tmp_path}: expected a file" in refused(capsys, [*command(study, out), "--report", tmp_path])
+    assert f"{file}: expected a folder" in refused(capsys, command(study, file / "x.zip"))
+
+
+def test_networks_of_another_method_are_one_line(study, tmp_path, capsys):
+    net = study / layout.net("smoke", 0, "ddpm")
+    line = refused(capsys, [*command(study, tmp_path / "x.zip"), "--models", net])
+    assert line == f"pig: --models {net}: pig expects guider and guided; found ddpm\n"
+
+
+def test_an_older_archive_is_replaced_at_the_end_and_folders_are_made(study, tmp_path):
+    whole = sampled(study, tmp_path / "whole.zip")
+    (tmp_path / "out.zip").write_text("older")
+    assert sampled(study, tmp_path / "out.zip") == whole
+    assert sampled(study, tmp_path / "new" / "folder" / "out.zip") == whole
+
+
+@contextmanager
+def small_files(size):
+    """Each file may have so many bytes: what a full disk does, for any user."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_disk_that_fills_up_is_one_line_and_what_was_kept_is_used(study, tmp_path, capsys, monkeypatch):
+    whole = sampled(study, tmp_path / "whole.zip", "pig", 9)
+    out = tmp_path / "out.zip"
+    out.write_text("older")
+    words = command(study, out, "pig", 9)
+    for aside in (True, False):
+        with monkeypatch.context() as patch, small_files(500):  # no batch fits
+            patch.setattr("pig.verbs.sample.aside", lambda device, aside=aside: aside)
+            line = refused(capsys, words)
+        assert line.startswith(f"pig: {out}.part/") and line.endswith(
+            "-000000000-000000002.zip: file too large\n"
+        )
+    with small_files(len(whole) // 2):  # batches do
+        assert refused(capsys, words) == f"pig: {out}: file too large\n"
+    assert out.read_text() == "older"
+    assert main(words) == 0
+    assert "resumed at pair 9 of 9" in capsys.readouterr().err
+    assert out.read_bytes() == whole
+
+
+# ---------------------------- pieces
+@pytest.mark.parametrize(
+    ("first", "stop", "at"), [(0, 9, 0), (3, 9, 3), (3, 9, 5), (0, 8, 7), (2, 3, 2), (0, 4, 4)]
+)
+def test_tiles_are_cut_at_the_same_places_wherever_one_goes_on(first, stop, at):
+    whole = list(drawing.ranges(range(first, stop), first, 4))
+    assert [i for rows in whole for i in rows] == list(range(first, stop))
+    assert all(rows.start // 4 == (rows.stop - 1) // 4 for rows in whole)
+    assert list(drawing.ranges(range(first, stop), at, 4)) == [rows for rows in whole if rows.stop > at]
+
+
+@pytest.mark.parametrize(("steps", "items"), [(4, 1), (4, 4), (256, 16), (3, 16), (1, 5)])
+def test_progress_comes_once_an_item_and_never_before_its_share_of_the_steps(steps, items):
+    begun = []
+    frames = (begun.append(i) or i for i in range(1, steps + 1))
+    found = [(item, len(begun)) for item in drawing.paced(frames, steps, items)]
+    assert [item for item, _ in found] == [None] * (items - 1) + [steps]
+    assert all(done * items >= number * steps for number, (_, done) in enumerate(found, 1))
+
+
+def test_a_job_aside_that_fails_ends_the_run_with_its_error():
+    def fail(tile):
+        raise OSError(28, "No space left on device", "x.zip")
+
+    def run(jobs):
+        with drawing.in_order(True) as later:
+            for _ in range(jobs):
+                later(fail, None)
+
+    for jobs in (1, drawing.WAITING + 1):
+        with pytest.raises(OSError, match="No space left"):
+            run(jobs)

@@ -1,0 +1,47 @@
+"""A study of minutes in seconds: every network of profile smoke, trained by the verbs on the smallest phantom."""
+
+import json
+import shutil
+from pathlib import Path
+
+from pig.__main__ import main
+from pig.methods import METHODS, NETS
+from pig.pairs import Pairs, read_archive
+from pig.params import load, to_json
+
+PARAMS = Path(__file__).parent.parent / "params.yaml"
+
+
+def make(root: Path) -> Path:
+    """ROOT/params.yaml and ROOT/runs/smoke with pairs, split and all networks of fold 0; returns ROOT."""
+    shutil.copy(PARAMS, root)
+    run = root / "runs/smoke"
+    chosen = ["--params", str(PARAMS), "--profile", "smoke"]
+    pairs, split = run / "pairs.zip", run / "split.csv"
+    call("phantom", *chosen, "--out", pairs)
+    call("split", *chosen, "--pairs", pairs, "--out", split)
+    for net, kind in NETS.items():
+        needs = [fold_of(root) / f"{need}.safetensors" for need in kind.needs]
+        data = ["--pairs", pairs, "--split", split, "--fold", 0, "--models", *needs]
+        written = ["--out", fold_of(root) / f"{net}.safetensors", "--curve", fold_of(root) / f"{net}.csv"]
+        call("train", net, *chosen, *data, *written)
+    return root
+
+
+def fold_of(root: Path) -> Path:
+    return root / "runs/smoke/fold0"
+
+
+def sample(root: Path, method: str, out: Path, count: int, first: int = 0, **changed: object) -> Pairs:
+    """What `pig sample` writes to OUT, with the settings of profile smoke but for those that are `changed`."""
+    cfg = json.loads(to_json(load(PARAMS, "smoke"), "sampling"))
+    cfg["sampling"] |= changed
+    models = [fold_of(root) / f"{net}.safetensors" for net in METHODS[method].nets]
+    data = ["--pairs", root / "runs/smoke/pairs.zip", "--split", root / "runs/smoke/split.csv"]
+    wanted = ["--count", count, "--first", first, "--cfg", json.dumps(cfg), "--out", out]
+    call("sample", method, "--models", *models, *(data if METHODS[method].masks else []), *wanted)
+    return read_archive(out)
+
+
+def call(*arguments: object) -> None:
+    assert main([str(argument) for argument in arguments]) == 0
