@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help .venv study test lock clean
+.PHONY: help .venv study test docs lock clean
 
 CORES ?= all
 PROFILE ?=
@@ -19,6 +19,7 @@ export PYTHONNOUSERSITE := 1
 help:
 	@echo "make study [PROFILE=smoke] [CORES=2]   the tables and figures (default profile: see params.yaml)"
 	@echo "make test                              lint, types, workflow and tests"
+	@echo "make docs                              the documentation: site/index.html"
 	@echo "make .venv                             the environment alone, from requirements.txt"
 	@echo "make lock                              requirements.txt anew from pyproject.toml"
 	@echo "make clean                             remove .venv and caches; results stay"
@@ -47,8 +48,14 @@ test: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python -m pytest
-	@echo "make test: lint, format, types, workflow and tests all passed"
+	@echo "make test: lint, format, types, workflow, documentation and tests all passed"
+
+# Any warning is an error. `.venv/bin/mkdocs serve` shows it while you write.
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html is written; its search wants a server: $(BIN)/python -m http.server --directory site"
 
 lock: .venv/installed
 	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --fork-strategy fewest \
