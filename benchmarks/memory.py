@@ -22,14 +22,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakIdKeyDictionary
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import reference
 
 from pig import methods
 from pig.diffusion import sample_pairs
 from pig.params import load
 
+ROOT = Path(__file__).parents[1]
 GIB = 2**30
 
 

@@ -1,11 +1,13 @@
 """How the published code computes, said again straight down: what the speed of `pig` is measured against.
 
-Written from these facts of it, on our network of the same numbers: single precision throughout; contiguous tensors (NCHW);
-T and T + 1 - t in one batch; Adam at 2e-4, not fused; the loss read by the host in each step; the frozen guider inside
-the step of the guided model, whose error is weighted by sigmoid(x0_hat); sampling by DDIM with both networks in each
+Written from these facts of it, on our network of the same numbers: single precision throughout; contiguous tensors
+(NCHW); T and T + 1 - t in one batch; Adam at 2e-4, not fused; the loss read by the host in each step; the frozen
+guider inside the step of the guided model, whose error is weighted by sigmoid(x0_hat); sampling by DDIM with both networks in each
 step, a copy to the host each step, and every x0_hat, y0_hat, x_t and y_t of all steps kept there.
 Shapes as in pig/diffusion.py. `x`, `y` of the training steps are a batch in host memory, as a loader gives it.
 """
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -34,9 +36,7 @@ def _noised(x: Tensor, y: Tensor, abar: Tensor) -> tuple[Tensor, ...]:
     return t, a, xt, yt, eps_1, eps_2
 
 
-def guider_step(
-    guider: nn.Module, optimizer: torch.optim.Adam, x: Tensor, y: Tensor, abar: Tensor
-) -> float:
+def guider_step(guider: nn.Module, optimizer: torch.optim.Adam, x: Tensor, y: Tensor, abar: Tensor) -> float:
     """One training step of the guider; its loss."""
     t, _, xt, yt, eps_1, _ = _noised(x, y, abar)
     loss = (eps_1 - guider(xt, yt, t)).square().mean()
@@ -66,7 +66,7 @@ def sample(
 ) -> tuple[list[Tensor], ...]:
     """DDIM over the descending `times`, which end with 0: all x0_hat, y0_hat, x_t, y_t, in host memory."""
     xs, ys, x0_hats, y0_hats = [xT.cpu()], [yT.cpu()], [], []
-    for t, s in zip(times[:-1], times[1:], strict=True):
+    for t, s in pairwise(times):
         xt, yt = xs[-1].to(abar.device), ys[-1].to(abar.device)
         t_batch = torch.full((len(xt),), t, device=xt.device)
         a, b = abar[t], abar[s]

@@ -118,9 +118,7 @@ def draw(x0: Tensor, alphabar: Tensor, generator: Generator | None = None, antit
     t = torch.randint(1, T + 1, (rows,), generator=generator, device=device)
     if antithetic:
         t = torch.cat([t[: (rows + 1) // 2], T + 1 - t[: rows // 2]])
-    eps_1, eps_2 = (
-        torch.randn(x0.shape, generator=generator, device=device, dtype=x0.dtype) for _ in "12"
-    )
+    eps_1, eps_2 = (torch.randn(x0.shape, generator=generator, device=device, dtype=x0.dtype) for _ in "12")
     return Draws(*(_send(drawn, x0.device) for drawn in (t, eps_1, eps_2)))
 
 

@@ -5,9 +5,12 @@ learn, it cannot learn there either. A step that runs on it waits for no result.
 """
 
 import copy
+import sys
+import time
 from contextlib import nullcontext
 from functools import cache
 from itertools import islice
+from pathlib import Path
 
 import pytest
 import torch
@@ -115,7 +118,9 @@ def test_reading_losses_late_changes_nothing(monkeypatch):
     assert at_once.curve == late.curve and len(late.curve) == 2
     assert all(torch.equal(value, late.weights()[key]) for key, value in at_once.weights().items())
     half = seen(50, monkeypatch, stop=2).checkpoint()
-    assert len(half["state"]["since"]) == len(half["state"]["epoch"]) == 2  # what was not read yet is not lost
+    assert (
+        len(half["state"]["since"]) == len(half["state"]["epoch"]) == 2
+    )  # what was not read yet is not lost
     resumed = seen(50, monkeypatch, checkpoint=half)
     assert resumed.curve == late.curve
     assert all(torch.equal(value, resumed.weights()[key]) for key, value in late.weights().items())
@@ -133,11 +138,9 @@ def test_the_step_whose_loss_is_no_number_is_named_however_late_it_is_read(monke
     values = iter([1.0, 2.0, float("inf"), 4.0, float("nan"), 6.0])
     recipe = Recipe(steps=6, batch=1, learning_rate=0.1, validate_every=6)
     steps = fit(Constant(), lambda m, r, g: m.weight * 0 + next(values), 1, recipe)
+    *_, fourth = islice(steps, 4)
     with pytest.raises(FloatingPointError, match="inf at step 3"):
-        for progress in steps:
-            if asked and progress.step == 4:
-                getattr(progress, asked)()
-                pytest.fail("weights of a broken training were given out")
+        getattr(fourth, asked)() if asked else list(steps)
 
 
 def test_losses_do_not_pile_up_where_no_plateau_needs_them(monkeypatch):
@@ -211,3 +214,34 @@ def test_what_a_gpu_trains_lies_channels_last_and_only_frozen_networks_are_compi
     for part in (model, guider):
         assert part.net.conv_out.weight.is_contiguous(memory_format=torch.channels_last)
     assert guider._compiled_call_impl is not None and model._compiled_call_impl is None
+
+
+# ---------------------------- benchmarks/gpu.py
+def test_a_cell_of_the_benchmark_that_is_slow_or_too_big_says_so_and_the_others_go_on():
+    sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+    import gpu
+
+    def too_big(*_):
+        raise torch.OutOfMemoryError
+
+    cpu = torch.device("cpu")
+    assert gpu.measure(lambda *_: time.sleep(60), cpu, 32, 2, 1e-3) == {"failed": "not within its time"}
+    assert gpu.measure(too_big, cpu, 32, 2, 60) == {"failed": "out of memory"}
+    assert gpu.measure(lambda *_: 2.0, cpu, 32, 2, 60) == {"seconds": 2.0}
+    cells = [
+        {"what": "sampling", "size": 64, "batch": 2, "how": "reference", "a_second": 0.5, "share": 0.25},
+        {
+            "what": "sampling",
+            "size": 64,
+            "batch": 2,
+            "how": "pig",
+            "a_second": 2.0,
+            "share": 0.5,
+            "peak_gib": 3.0,
+        },
+        {"what": "training", "size": 64, "batch": 2, "how": "pig", "failed": "out of memory"},
+    ]
+    *_, base, ours, failed = gpu.table({"cells": cells}).splitlines()
+    assert base.split(" | ")[4:7] == ["0.5", "1.00", "25 %"]
+    assert ours == "| sampling | 64 | 2 | pig | 2 | 4.00 | 50 % | 3.00 |"
+    assert "out of memory" in failed and failed.count("|") == ours.count("|")
