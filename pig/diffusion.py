@@ -110,17 +110,23 @@ def draw(x0: Tensor, alphabar: Tensor, generator: Generator | None = None, antit
     """t ~ Uniform{1..T} and two independent noises of the shape and device of x0.
 
     With `antithetic` (the published code), the second half of the batch takes T + 1 - t of the first.
-    The numbers come from `generator`'s device, so that a CPU generator gives a GPU the same ones.
+    The numbers come from `generator`'s device, so that a CPU generator gives a GPU the same ones; they are copied
+    there without waiting for the GPU.
     """
     rows, T = len(x0), len(alphabar) - 1
     device = x0.device if generator is None else generator.device
     t = torch.randint(1, T + 1, (rows,), generator=generator, device=device)
     if antithetic:
         t = torch.cat([t[: (rows + 1) // 2], T + 1 - t[: rows // 2]])
-    eps_1, eps_2 = (
-        torch.randn(x0.shape, generator=generator, device=device, dtype=x0.dtype).to(x0.device) for _ in "12"
-    )
-    return Draws(t.to(x0.device), eps_1, eps_2)
+    eps_1, eps_2 = (torch.randn(x0.shape, generator=generator, device=device, dtype=x0.dtype) for _ in "12")
+    return Draws(*(_send(drawn, x0.device) for drawn in (t, eps_1, eps_2)))
+
+
+def _send(drawn: Tensor, device: torch.device) -> Tensor:
+    """From the CPU to a GPU by way of page-locked memory."""
+    if drawn.device.type != "cpu" or device.type == "cpu":
+        return drawn.to(device)
+    return drawn.pin_memory().to(device, non_blocking=True)
 
 
 def _at(alphabar: Tensor, t: Tensor, like: Tensor) -> Tensor:

@@ -127,6 +127,7 @@ class Training(Section):
     ema: Share | None
     clip_norm: Positive | None
     precision: Literal["fp32", "bf16"]
+    compile: bool
     antithetic: bool
     keep: Literal["best", "last"]
     validate_every: Count

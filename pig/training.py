@@ -4,6 +4,9 @@ Every random number of step k comes from a generator seeded with (seed, k), so a
 draws what an uninterrupted one would have drawn, and the final weights are the same bit for bit (CPU).
 Several processes (pig/ranks.py) share each batch: they draw the same numbers, and differ by rounding alone. Only
 dropout, where a network has it, draws for the rows in hand, and so depends on the number of processes.
+
+No step waits for a GPU: its losses stay there until they are needed, and what a step draws is copied to it behind the
+computation. docs/gpu.md says what is for GPUs only.
 """
 
 import copy
@@ -15,12 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pig.errors import InputError
 from pig.ranks import ALONE, Ranks, Share
 
 Weights = dict[str, Tensor]
 Loss = Callable[[nn.Module, Tensor, Generator], Tensor]
+
+UNREAD = {"cpu": 0, "cuda": 50}  # steps whose losses may stay on the device: to read one is to wait for it
 
 
 class CheckpointError(InputError):
@@ -42,6 +48,7 @@ class Recipe:
     ema: float | None = None
     clip_norm: float | None = None
     precision: str = "fp32"
+    compile: bool = False  # on a GPU
     keep: str = "last"
     validate_every: int = 100
     seed: int = 0
@@ -65,7 +72,7 @@ class Progress(NamedTuple):
     """What fit() yields after each step."""
 
     step: int  # steps done
-    loss: float  # of this step
+    loss: Tensor  # of this step, a scalar on the model's device: to read it is to wait for the device
     curve: list[
         dict[str, float]
     ]  # points so far: step, loss (mean since the last), validation, learning_rate
@@ -118,7 +125,8 @@ def fit(
 
     Raises:
         InputError: fewer rows in a batch than ranks.
-        FloatingPointError: the loss is not a number, at the step named.
+        FloatingPointError: the loss is not a number, first at the step named; on a GPU at most 50 steps
+            later, and before anything of those steps is validated or kept.
         CheckpointError: the checkpoint is that of another network, or none.
     """
     if recipe.batch < ranks.size:
@@ -137,13 +145,18 @@ def fit(
             optimizer.load_state_dict(checkpoint["optimizer"])
             best, state = checkpoint["best"], _State(**checkpoint["state"])
             _check(model, optimizer, state, best)
+            _lay_out(optimizer)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError("expected the training state of this network") from error
 
+    pending: list[Tensor] = []  # losses of the last steps, still on the device
+
     def weights() -> Weights:
+        _read(pending, state, recipe)
         return best if recipe.keep == "best" and best else _copy(average)
 
     def snapshot() -> dict[str, Any]:
+        _read(pending, state, recipe)
         return {
             "model": _copy(model),
             "average": _copy(average),
@@ -152,16 +165,58 @@ def fit(
             "state": copy.deepcopy(vars(state)),
         }
 
+    called = compiled(model) if recipe.compile and device.type == "cuda" else model
     while state.step < recipe.steps:
-        value = _step(model, loss, optimizer, rows, recipe, state, device, ranks)
+        value = _step(called, loss, optimizer, rows, recipe, state, device, ranks)
         if recipe.ema:
             _average(average, model, min(recipe.ema, (1 + state.step) / (10 + state.step)))
         state.step += 1
-        state.since.append(value)
-        _plateau(state, recipe, value)
-        if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
+        pending.append(value)
+        is_point = state.step % recipe.validate_every == 0 or state.step == recipe.steps
+        is_epoch = recipe.schedule == "plateau" and state.step % recipe.plateau_every == 0
+        if is_point or is_epoch or len(pending) > UNREAD.get(device.type, 0):
+            _read(pending, state, recipe)
+        if is_epoch:
+            _plateau(state, recipe)
+        if is_point:
             best = _validate(average, validate, state, best, optimizer)
         yield Progress(state.step, value, state.curve, weights, snapshot)
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    """`model` with a compiled forward, as a second module that shares its weights and layers.
+
+    So `model` itself, its copies and the names of its weights stay as they are: validation, whose batches differ in
+    size, and sampling run eagerly. The mode uses CUDA graphs: what the forward returns lies in memory that its next
+    call writes over, so it must be used up by then, as the outputs and gradients of one training step are.
+    """
+    called = copy.copy(model)
+    called.compile(mode="reduce-overhead", dynamic=False)
+    return called
+
+
+def _read(pending: list[Tensor], state: _State, recipe: Recipe) -> None:
+    """Move the losses of the last steps from the device to `state`."""
+    if not pending:
+        return
+    values = torch.stack(pending).tolist()
+    for step, value in enumerate(values, state.step - len(values) + 1):
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss is {value} at step {step}; expected a finite number")
+    state.since += values
+    if recipe.schedule == "plateau":
+        state.epoch += values
+    pending.clear()
+
+
+def _lay_out(optimizer: torch.optim.Optimizer) -> None:
+    """Give loaded moments the memory layout of their weights: fused Adam goes through both as they lie in memory.
+
+    The state may come from a CPU, where weights are contiguous, and go on on a GPU, where they are channels-last.
+    """
+    for weight, moments in optimizer.state.items():
+        for key in ("exp_avg", "exp_avg_sq"):
+            moments[key] = torch.empty_like(weight).copy_(moments[key])
 
 
 def _check(model: nn.Module, optimizer: torch.optim.Optimizer, state: _State, best: Weights) -> None:
@@ -185,21 +240,21 @@ def _step(
     state: _State,
     device: torch.device,
     ranks: Ranks,
-) -> float:
-    """One optimiser step; returns its loss, of the whole batch."""
+) -> Tensor:
+    """One optimiser step; returns its loss, of the whole batch, on the device."""
     model.train()
     for group in optimizer.param_groups:
         group["lr"] = learning_rate(recipe, state.step) * state.plateau_scale
     seed = seed_of(recipe.seed, 2, state.step)
     share = Share(seed, ranks, recipe.batch)
-    chosen = batch_rows(state.step, rows, recipe.batch, recipe.seed)[ranks.rows(recipe.batch)].to(device)
+    chosen = _send(batch_rows(state.step, rows, recipe.batch, recipe.seed)[ranks.rows(recipe.batch)], device)
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(cuda):
+    optimizer.zero_grad(set_to_none=True)
+    with torch.random.fork_rng(cuda):  # a GPU's generator has its state on the host
         # Dropout draws from the global generator, other numbers in each rank.
         torch.manual_seed(seed_of(recipe.seed, 2, state.step, ranks.rank) if ranks.rank else seed)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             value = loss(model, chosen, share)
-        optimizer.zero_grad(set_to_none=True)
         value.backward()
     gradients = [p.grad for p in model.parameters() if p.grad is not None]
     *means, value = share.mean([*gradients, value])
@@ -208,28 +263,25 @@ def _step(
     if recipe.clip_norm is not None:
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
-    if not math.isfinite(result := value.item()):
-        raise FloatingPointError(f"the loss is {result} at step {state.step + 1}; expected a finite number")
-    return result
+    return value.detach().clone()  # of several ranks it is a view of all gradients
+
+
+def _send(tensor: Tensor, device: torch.device) -> Tensor:
+    """To the device without waiting for it: from page-locked memory."""
+    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _average(average: nn.Module, model: nn.Module, decay: float) -> None:
     """Exponential moving average of the weights; counters and other integers are copied."""
-    with torch.no_grad():
-        for old, new in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - decay)
-            else:
-                old.copy_(new)
+    old, new = (list(part.state_dict().values()) for part in (average, model))
+    floats = [i for i, value in enumerate(old) if value.is_floating_point()]
+    get_ema_multi_avg_fn(decay)([old[i] for i in floats], [new[i] for i in floats], None)
+    for i in set(range(len(old))) - set(floats):
+        old[i].copy_(new[i])
 
 
-def _plateau(state: _State, recipe: Recipe, value: float) -> None:
-    """ReduceLROnPlateau on the training loss: after `patience` epochs without a new best, scale the rate."""
-    if recipe.schedule != "plateau":
-        return
-    state.epoch.append(value)
-    if state.step % recipe.plateau_every:
-        return
+def _plateau(state: _State, recipe: Recipe) -> None:
+    """ReduceLROnPlateau on the training loss of an epoch: after `patience` without a new best, scale the rate."""
     mean = math.fsum(state.epoch) / len(state.epoch)
     state.epoch.clear()
     if mean < state.plateau_best * (1 - 1e-4):  # torch's default threshold

@@ -49,6 +49,9 @@ def compute(args: Namespace) -> "torch.device":
     torch.set_num_threads(args.threads)
     if args.device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: torch finds no GPU here; expected cpu or auto")
-    if args.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(args.device)
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(found if args.device == "auto" else args.device)
+    if device.type == "cuda":
+        # fp32 on a GPU: products as convolutions are in torch by default, in TF32, inputs rounded to 10 bits.
+        torch.set_float32_matmul_precision("high")
+    return device

@@ -1,0 +1,247 @@
+"""The way to a GPU, as far as a machine without one can show it.
+
+The meta device stands for the GPU: a tensor there has no values, so whatever a program would have to wait for a GPU to
+learn, it cannot learn there either. A step that runs on it waits for no result.
+"""
+
+import copy
+import sys
+import time
+from contextlib import nullcontext
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from pig import methods, training
+from pig.nets import UNet, Unguided
+from pig.params import load
+from pig.training import Recipe, compiled, fit
+from pig.verbs.train import for_gpu
+
+SMOKE = load("params.yaml", "smoke")
+RECIPE = Recipe(steps=6, batch=3, learning_rate=0.01, schedule="plateau", plateau_every=4, plateau_patience=1, ema=0.9,
+                clip_norm=1.0, keep="best", validate_every=3, seed=7)  # fmt: skip
+IMAGES = torch.linspace(-1, 1, 5 * 16).view(5, 1, 4, 4)
+
+
+def net():
+    torch.manual_seed(0)
+    return Unguided(UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, groups=4))
+
+
+def loss(model, rows, generator):
+    eps = torch.randn(len(rows), 1, 4, 4, generator=generator)
+    t = torch.randint(1, 9, (len(rows),), generator=generator)
+    return (model(IMAGES[rows] + eps, None, t) - eps).square().mean()
+
+
+# ---------------------------- no step waits for the device
+class NoBlockingCopies(TorchDispatchMode):
+    """Refuses copies between devices that the host would wait for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if func is torch.ops.aten._to_copy.default:
+            target = kwargs.get("device") or args[0].device
+            assert target == args[0].device or kwargs.get("non_blocking"), "a copy that the host waits for"
+        if func is torch.ops.aten.copy_.default:
+            assert args[0].device == args[1].device, "a copy that the host waits for"
+        return func(*args, **kwargs)
+
+
+@pytest.fixture
+def far(monkeypatch):
+    """torch as fit() finds it on a GPU, with the meta device for one."""
+    monkeypatch.setitem(training.UNREAD, "meta", training.UNREAD["cuda"])
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    adam = torch.optim.Adam
+    monkeypatch.setattr(torch.optim, "Adam", lambda *args, fused, **kwargs: adam(*args, **kwargs))
+
+
+def steps_on_meta(name, changed=lambda loss: loss):
+    """Three steps of a network of the study on the meta device; `changed` is what becomes of its loss."""
+    kind = methods.NETS[name]
+    with torch.device("meta"):
+        model = kind.make(SMOKE)
+        frozen = {need: methods.Trained(methods.NETS[need].make(SMOKE).eval(), "v") for need in kind.needs}
+        data = torch.empty(2, 5, 1, 16, 16)
+    alphabar = methods.schedule(SMOKE.process).to("meta")
+
+    def loss(model, rows, generator):
+        x0, y0 = data[0][rows], data[1][rows]
+        return changed(kind.loss(model, frozen, x0, y0, alphabar, generator, SMOKE))
+
+    recipe = Recipe(steps=9, batch=3, learning_rate=0.01, ema=0.9, clip_norm=1.0, validate_every=9)
+    with NoBlockingCopies():
+        return len(list(islice(fit(model, loss, 5, recipe), 3)))
+
+
+@pytest.mark.parametrize("name", ["guider", "guided", "ddpm", "segguided", "controlnet", "ldm", "joint"])
+def test_no_step_waits_for_the_device(far, name):
+    assert steps_on_meta(name) == 3
+
+
+def waiting(value):
+    value.item()
+    return value
+
+
+def test_a_loss_that_is_read_in_each_step_is_found_out(far, monkeypatch):
+    with pytest.raises(RuntimeError, match="cannot be called on meta tensors"):
+        steps_on_meta("guider", waiting)
+    monkeypatch.setitem(training.UNREAD, "meta", 0)
+    with pytest.raises(AssertionError, match="a copy that the host waits for"):
+        steps_on_meta("guider")
+
+
+def test_a_copy_that_waits_is_found_out(far):
+    with pytest.raises(AssertionError, match="a copy that the host waits for"):
+        steps_on_meta("guider", lambda value: value * torch.ones(2).to("meta").sum())
+
+
+# ---------------------------- losses that are read late
+def seen(unread, monkeypatch, stop=None, checkpoint=None, recipe=RECIPE):
+    monkeypatch.setitem(training.UNREAD, "cpu", unread)
+    validate = lambda model: loss(model, torch.arange(5), torch.Generator().manual_seed(0)).item()  # noqa: E731
+    *_, last = islice(fit(net(), loss, 5, recipe, validate, checkpoint), stop)
+    return last
+
+
+def test_reading_losses_late_changes_nothing(monkeypatch):
+    at_once, late = (seen(unread, monkeypatch) for unread in (0, 50))
+    assert at_once.curve == late.curve and len(late.curve) == 2
+    assert all(torch.equal(value, late.weights()[key]) for key, value in at_once.weights().items())
+    half = seen(50, monkeypatch, stop=2).checkpoint()
+    assert (
+        len(half["state"]["since"]) == len(half["state"]["epoch"]) == 2
+    )  # what was not read yet is not lost
+    resumed = seen(50, monkeypatch, checkpoint=half)
+    assert resumed.curve == late.curve
+    assert all(torch.equal(value, resumed.weights()[key]) for key, value in late.weights().items())
+
+
+class Constant(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+
+
+@pytest.mark.parametrize("asked", [None, "weights", "checkpoint"])
+def test_the_step_whose_loss_is_no_number_is_named_however_late_it_is_read(monkeypatch, asked):
+    monkeypatch.setitem(training.UNREAD, "cpu", 50)
+    values = iter([1.0, 2.0, float("inf"), 4.0, float("nan"), 6.0])
+    recipe = Recipe(steps=6, batch=1, learning_rate=0.1, validate_every=6)
+    steps = fit(Constant(), lambda m, r, g: m.weight * 0 + next(values), 1, recipe)
+    *_, fourth = islice(steps, 4)
+    with pytest.raises(FloatingPointError, match="inf at step 3"):
+        getattr(fourth, asked)() if asked else list(steps)
+
+
+def test_losses_do_not_pile_up_where_no_plateau_needs_them(monkeypatch):
+    recipe = Recipe(steps=6, batch=1, learning_rate=0.1, validate_every=6)
+    assert seen(0, monkeypatch, stop=5, recipe=recipe).checkpoint()["state"]["epoch"] == []
+
+
+# ---------------------------- compiled and channels-last
+@pytest.fixture
+def eagerly(monkeypatch):
+    """torch.compile that traces and runs what it traced, without a compiler."""
+    compile = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda module, **_: compile(module, backend="eager"))
+
+
+def test_a_compiled_forward_shares_weights_and_leaves_names_and_copies_alone(eagerly):
+    model = net()
+    before = copy.deepcopy(model.state_dict())
+    called = compiled(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, t = IMAGES[:2], torch.tensor([1, 2])
+    out = called(x, None, t)
+    torch.testing.assert_close(out, model(x, None, t))
+    out.square().mean().backward()
+    optimizer.step()
+    assert list(model.state_dict()) == list(called.state_dict()) == list(before)
+    assert any(not torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    torch.testing.assert_close(called(x, None, t), model(x, None, t))
+    assert called._compiled_call_impl is not None
+    assert model._compiled_call_impl is None and copy.deepcopy(called)._compiled_call_impl is None
+
+
+def test_training_with_the_compiled_forward_is_training(eagerly, monkeypatch):
+    """On a GPU fit() trains through `compiled`; here that part is put in its place by hand."""
+    plain = seen(0, monkeypatch)
+    step, once = training._step, cache(compiled)
+    monkeypatch.setattr(training, "_step", lambda model, *rest: step(once(model), *rest))
+    traced = seen(0, monkeypatch)
+    assert traced.curve == [pytest.approx(point, rel=1e-4) for point in plain.curve]
+    torch.testing.assert_close(traced.weights(), plain.weights(), rtol=1e-3, atol=1e-4)
+
+
+def test_no_cpu_compiles(monkeypatch):
+    monkeypatch.setattr(nn.Module, "compile", lambda *_, **__: pytest.fail("compiled on a CPU"))
+    recipe = Recipe(steps=1, batch=1, learning_rate=0.1, compile=True)
+    assert len(list(fit(net(), loss, 5, recipe))) == 1
+
+
+@pytest.fixture
+def double():
+    """Double precision, so that rounding cannot hide a difference."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_a_state_from_a_cpu_goes_on_channels_last(double, monkeypatch):
+    """Adam's moments follow the layout of the weights: fused Adam reads both in the order of memory."""
+    whole = seen(0, monkeypatch).weights()
+    half = seen(0, monkeypatch, stop=3).checkpoint()
+    monkeypatch.setattr(f"{__name__}.net", lambda make=net: make().to(memory_format=torch.channels_last))
+    resumed = seen(0, monkeypatch, checkpoint=half)
+    assert any(value.dim() == 4 and not value.is_contiguous() for value in resumed.weights().values())
+    torch.testing.assert_close(resumed.weights(), whole)
+
+
+def test_what_a_gpu_trains_lies_channels_last_and_only_frozen_networks_are_compiled_at_once(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
+    model, guider = net(), net()
+    for_gpu(model, {"guider": methods.Trained(guider, "eps")}, compile=True)
+    for part in (model, guider):
+        assert part.net.conv_out.weight.is_contiguous(memory_format=torch.channels_last)
+    assert guider._compiled_call_impl is not None and model._compiled_call_impl is None
+
+
+# ---------------------------- benchmarks/gpu.py
+def test_a_cell_of_the_benchmark_that_is_slow_or_too_big_says_so_and_the_others_go_on():
+    sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
+    import gpu
+
+    def too_big(*_):
+        raise torch.OutOfMemoryError
+
+    cpu = torch.device("cpu")
+    assert gpu.measure(lambda *_: time.sleep(60), cpu, 32, 2, 1e-3) == {"failed": "not within its time"}
+    assert gpu.measure(too_big, cpu, 32, 2, 60) == {"failed": "out of memory"}
+    assert gpu.measure(lambda *_: 2.0, cpu, 32, 2, 60) == {"seconds": 2.0}
+    cells = [
+        {"what": "sampling", "size": 64, "batch": 2, "how": "reference", "a_second": 0.5, "share": 0.25},
+        {
+            "what": "sampling",
+            "size": 64,
+            "batch": 2,
+            "how": "pig",
+            "a_second": 2.0,
+            "share": 0.5,
+            "peak_gib": 3.0,
+        },
+        {"what": "training", "size": 64, "batch": 2, "how": "pig", "failed": "out of memory"},
+    ]
+    *_, base, ours, failed = gpu.table({"cells": cells}).splitlines()
+    assert base.split(" | ")[4:7] == ["0.5", "1.00", "25 %"]
+    assert ours == "| sampling | 64 | 2 | pig | 2 | 4.00 | 50 % | 3.00 |"
+    assert "out of memory" in failed and failed.count("|") == ours.count("|")
