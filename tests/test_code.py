@@ -29,8 +29,8 @@ def package(tmp_path, monkeypatch):
 
 
 def forget():
-    code.imports.cache_clear()
-    code._meaning.cache_clear()
+    for cached in (code._hash, code._read, code._names):
+        cached.cache_clear()
 
 
 def edited(package, name, old, new):
