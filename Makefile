@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help .venv study test lock clean
+.PHONY: help .venv study test bench lock clean
 
 CORES ?= all
 PROFILE ?=
@@ -19,6 +19,7 @@ export PYTHONNOUSERSITE := 1
 help:
 	@echo "make study [PROFILE=smoke] [CORES=2]   the tables and figures (default profile: see params.yaml)"
 	@echo "make test                              lint, types, workflow and tests"
+	@echo "make bench                             what surrounds the networks, as ratios (minutes)"
 	@echo "make .venv                             the environment alone, from requirements.txt"
 	@echo "make lock                              requirements.txt anew from pyproject.toml"
 	@echo "make clean                             remove .venv and caches; results stay"
@@ -51,6 +52,11 @@ test: .venv/installed
 	$(BIN)/snakemake --lint
 	$(BIN)/python -m pytest
 	@echo "make test: lint, format, types, workflow and tests all passed"
+
+# Minutes, on any machine. Longer ones, or for a GPU, are called by hand: each benchmark's first lines say how.
+bench: .venv/installed
+	$(BIN)/python benchmarks/around.py --profile demo paper
+	$(BIN)/python benchmarks/copying.py --generated 256 --training 512 --size 128
 
 lock: .venv/installed
 	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --fork-strategy fewest \

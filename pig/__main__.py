@@ -39,12 +39,14 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
         return super()._get_help_string(action) if shown else action.help
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of every verb."""
+def parser(wanted: str | None = None) -> argparse.ArgumentParser:
+    """The command line of every verb, or of the verb `wanted` alone: the others' modules are then not imported."""
     top = argparse.ArgumentParser("pig", description=__import__("pig").__doc__, formatter_class=_Help)
     top.add_argument("--version", action="version", version=__version__)
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb, name in VERBS.items():
+        if wanted in VERBS and verb != wanted:
+            continue
         module = import_module(f"pig.verbs.{name}")
         about = module.__doc__ or ""
         sub = verbs.add_parser(
@@ -57,7 +59,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; 0 when done, 2 on bad input (PIG_TRACEBACK=1 shows where it was noticed)."""
-    args = parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    args = parser(given[0] if given else None).parse_args(given)
     try:
         args.run(args)
     except (InputError, OSError, MemoryError, FloatingPointError) as error:
