@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help .venv study test docs lock clean
+.PHONY: help .venv study test docs bench lock clean
 
 CORES ?= all
 PROFILE ?=
@@ -20,6 +20,7 @@ help:
 	@echo "make study [PROFILE=smoke] [CORES=2]   the tables and figures (default profile: see params.yaml)"
 	@echo "make test                              lint, types, workflow and tests"
 	@echo "make docs                              the documentation: site/index.html"
+	@echo "make bench                             what surrounds the networks, as ratios (minutes)"
 	@echo "make .venv                             the environment alone, from requirements.txt"
 	@echo "make lock                              requirements.txt anew from pyproject.toml"
 	@echo "make clean                             remove .venv and caches; results stay"
@@ -56,6 +57,11 @@ test: .venv/installed
 docs: .venv/installed
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html is written; its search wants a server: $(BIN)/python -m http.server --directory site"
+
+# Minutes, on any machine. Longer ones, or for a GPU, are called by hand: each benchmark's first lines say how.
+bench: .venv/installed
+	$(BIN)/python benchmarks/around.py --profile demo paper
+	$(BIN)/python benchmarks/copying.py --generated 256 --training 512 --size 128
 
 lock: .venv/installed
 	$(BIN)/uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --fork-strategy fewest \

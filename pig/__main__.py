@@ -86,13 +86,15 @@ class _Parser(argparse.ArgumentParser):
             )
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line of every verb."""
+def parser(wanted: str | None = None) -> argparse.ArgumentParser:
+    """The command line of every verb, or of the verb `wanted` alone: the others' modules are then not imported."""
     about = __import__("pig").__doc__
     top = _Parser("pig", description=about, epilog=ENVIRONMENT, formatter_class=_Help)
     top.add_argument("--version", action="version", version=__version__)
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
     for verb, name in VERBS.items():
+        if wanted in VERBS and verb != wanted:
+            continue
         module = import_module(f"pig.verbs.{name}")
         about = module.__doc__ or ""
         sub = verbs.add_parser(
@@ -120,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not arguments:
         parser().print_help()
         return 2
-    args = parser().parse_args(arguments)
+    args = parser(arguments[0]).parse_args(arguments)
     started, before = time.monotonic(), _outputs(args)
     first = os.environ.get("RANK", "0") == "0"  # of the processes that torchrun starts
     try:

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGE = Path(__file__).parent
 
@@ -31,10 +32,14 @@ def code_hash(*modules: str, only: Tables | None = None) -> str:
     for module in modules:
         if not _path(module).is_file():
             raise FileNotFoundError(f"pig.{module}: no such module")
-    cut = frozenset((table, frozenset(entries)) for table, entries in (only or {}).items())
+    return _hash(modules, frozenset((table, frozenset(entries)) for table, entries in (only or {}).items()))
+
+
+@cache  # a workflow asks for the same one for job after job
+def _hash(modules: tuple[str, ...], cut: Cut) -> str:
     digest = hashlib.sha256()
     for module in sorted(closure(modules, cut)):
-        digest.update(f"{module}\n{_meaning(module, own(module, cut))}\n".encode())
+        digest.update(f"{module}\n{_read(module, _own(module, cut)).meaning}\n".encode())
     return digest.hexdigest()[:16]
 
 
@@ -45,22 +50,42 @@ def closure(modules: Iterable[str], cut: Cut = WHOLE) -> set[str]:
         module = todo.pop()
         if module not in seen:
             seen.add(module)
-            todo += imports(module, own(module, cut)) - SHELL
+            todo += imports(module, cut) - SHELL
     return seen
 
 
-@cache
-def own(module: str, cut: Cut) -> Cut:
-    """What of `cut` is about tables of `module`: mostly nothing, so that a module is parsed once for all jobs."""
-    tables = {name for name, _ in _tables(_tree(module))}
-    return frozenset(entry for entry in cut if entry[0] in tables)
-
-
-@cache
 def imports(module: str, cut: Cut = WHOLE) -> frozenset[str]:
     """The modules of pig that `module` imports, anywhere in it, named within the package."""
+    return _read(module, _own(module, cut)).imports
+
+
+class Read(NamedTuple):
+    """What counts of a module."""
+
+    imports: frozenset[str]
+    meaning: str
+
+
+@cache
+def _read(module: str, cut: Cut) -> Read:
+    tree = _tree(module, cut)
+    return Read(_imports(module, tree), _meaning(tree))
+
+
+def _own(module: str, cut: Cut) -> Cut:
+    """The part of `cut` that is of tables in `module`: it alone tells one reading from another."""
+    return frozenset((table, entries) for table, entries in cut if table in _names(module))
+
+
+@cache
+def _names(module: str) -> frozenset[str]:
+    """The names of the tables of `module`."""
+    return frozenset(name for name, _ in _tables(_tree(module)))
+
+
+def _imports(module: str, tree: ast.Module) -> frozenset[str]:
     named = set[str]()
-    for node in ast.walk(_tree(module, cut)):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             named |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -82,9 +107,7 @@ def _path(module: str) -> Path:
     return PACKAGE / (module.replace(".", "/") + ".py")
 
 
-@cache
 def _tree(module: str, cut: Cut = WHOLE) -> ast.Module:
-    """The syntax tree of `module`, cut; `_meaning` takes the docstrings out of it, which nobody else looks at."""
     tree = ast.parse(_path(module).read_bytes())
     wanted = dict(cut)
     tables = [(table, entries) for name, table in _tables(tree) if (entries := wanted.get(name)) is not None]
@@ -118,9 +141,8 @@ def _unused(tree: ast.Module) -> list[ast.stmt]:
     ]
 
 
-@cache
-def _meaning(module: str, cut: Cut = WHOLE) -> str:
-    tree = _tree(module, cut)
+def _meaning(tree: ast.Module) -> str:
+    """The tree, which loses its docstrings, as text."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_doc(
             node

@@ -33,6 +33,25 @@ def test_help_loads_no_heavy_library():
         assert re.search(rf"^    {verb}\s", shown.stdout, re.MULTILINE), verb
 
 
+def test_a_verb_imports_no_other():
+    script = (
+        "import sys\nfrom pig.__main__ import main\ntry:\n    main(['merge', '--help'])\n"
+        "except SystemExit:\n    print('loaded:', *sorted(m for m in sys.modules if m.startswith('pig.verbs.')))"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "loaded: pig.verbs.merge"
+
+
+def test_a_verb_alone_has_the_help_that_it_has_among_all(capsys):
+    for verb in VERBS:
+        shown = []
+        for wanted in (verb, None):
+            with pytest.raises(SystemExit):
+                parser(wanted).parse_args([verb, "--help"])
+            shown.append(capsys.readouterr().out)
+        assert shown[0] == shown[1]
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_explains_itself(verb, capsys):
     with pytest.raises(SystemExit) as end:

@@ -29,7 +29,7 @@ def package(tmp_path, monkeypatch):
 
 
 def forget():
-    for cached in (code.imports, code.own, code._tree, code._meaning):
+    for cached in (code._hash, code._read, code._names):
         cached.cache_clear()
 
 

@@ -16,6 +16,7 @@ from pig.__main__ import main
 from pig.errors import InputError
 from pig.features import Extractor, Features
 from pig.pairs import read_archive
+from pig.verbs.features import Folder
 
 CFG = json.dumps(
     {
@@ -309,6 +310,40 @@ def test_a_broken_file_in_the_cache_is_named(tmp_path, capsys, archive):
     kept.write_bytes(b"broken")
     assert features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache")) == 2
     assert f"{kept}: expected features; remove the file" in capsys.readouterr().err
+
+
+def test_a_file_in_the_cache_that_is_not_whole_is_never_read(tmp_path):
+    kept = Folder(tmp_path)
+    kept["ab"] = np.arange(4, dtype=np.float32)
+    whole = kept.path("ab").read_bytes()
+    for end in range(len(whole)):
+        kept.path("ab").write_bytes(whole[:end])
+        with pytest.raises(InputError, match="expected features"):
+            kept.get("ab")
+    kept.path("ab").write_bytes(whole)
+    np.testing.assert_array_equal(kept.get("ab"), np.arange(4))
+
+
+def test_of_two_writers_of_the_cache_the_last_to_end_wins_and_a_reader_sees_nothing_half_written(
+    tmp_path, monkeypatch
+):
+    """The second writes and ends while the first is between two of its bytes."""
+    first, second = Folder(tmp_path), Folder(tmp_path)
+    save = np.save
+
+    def slow(file, value):
+        monkeypatch.setattr(np, "save", save)
+        file.write(b"half")
+        assert second.get("ab") is None
+        second["ab"] = value
+        np.testing.assert_array_equal(second.get("ab"), value)
+        file.seek(0)
+        save(file, value)
+
+    monkeypatch.setattr(np, "save", slow)
+    first["ab"] = np.arange(4, dtype=np.float32)
+    np.testing.assert_array_equal(first.get("ab"), np.arange(4))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["ab.npy"]
 
 
 def test_a_split_that_is_no_table_is_named(tmp_path, capsys, archive):
