@@ -1,9 +1,10 @@
 """How the published code computes, said again straight down: what the speed of `pig` is measured against.
 
-Written from these facts of it, on our network of the same numbers: single precision throughout; contiguous tensors
-(NCHW); T and T + 1 - t in one batch; Adam at 2e-4, not fused; the loss read by the host in each step; the frozen
-guider inside the step of the guided model, whose error is weighted by sigmoid(x0_hat); sampling by DDIM with both
-networks in each step, a copy to the host each step, and every x0_hat, y0_hat, x_t and y_t of all steps kept there.
+Written from these facts of it, on our network of the same numbers:
+single precision throughout; contiguous tensors (NCHW); T and T + 1 - t in one batch; Adam at 2e-4, not fused; the loss
+read by the host in each step; the frozen guider inside the step of the guided model, whose error is weighted by
+sigmoid(x0_hat); sampling by DDIM with both networks in each step, a copy to the host each step, and every x0_hat,
+y0_hat, x_t and y_t of all steps kept there.
 Shapes as in pig/diffusion.py. `x`, `y` of the training steps are a batch in host memory, as a loader gives it.
 """
 
