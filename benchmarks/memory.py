@@ -158,7 +158,7 @@ def measure(size: int) -> dict:
 def table(result: dict, sizes=(8, 16, 24, 40, 80, 141)) -> str:
     """Markdown: the largest batch a size of memory, a tenth of it left to what is not counted."""
     head = "| | MiB a pair | MiB beside | " + " | ".join(f"{size} GiB" for size in sizes) + " |"
-    lines = [head, "| --- | " + "--- | " * (len(sizes) + 2)]
+    lines = [head, "| --- " * (len(sizes) + 3) + "|"]
     for name, of in result["bytes"].items():
         limits = [max(0, int((0.9 * size * GIB - of["beside"]) // of["row"])) for size in sizes]
         cells = [f"{of['row'] / 2**20:.0f}", f"{of['beside'] / 2**20:.0f}", *(f"{n:,}" for n in limits)]
@@ -166,7 +166,7 @@ def table(result: dict, sizes=(8, 16, 24, 40, 80, 141)) -> str:
     return "\n".join(lines)
 
 
-def growth(steps=(4, 16, 64)) -> str:
+def growth(steps=(1, 2, 4)) -> str:
     """Markdown: peak MiB of one 64x64 pair by steps, ours and the published structure, whose states pile up."""
     settings = load(ROOT / "params.yaml", "paper")
     make = methods.NETS["guided"].make
@@ -187,8 +187,9 @@ def main() -> int:
     parser.add_argument("--out", default=ROOT / "benchmarks/results/memory.json", help="json file to write")
     args = parser.parse_args()
     result = measure(args.size)
-    print(table(result), growth(), sep="\n\n")
     Path(args.out).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(table(result), flush=True)
+    print(f"\n{growth()}")
     return 0
 
 
