@@ -1,6 +1,6 @@
 """What surrounds the networks: FID's distance, features, start-up, and a run that has nothing to do; as ratios.
 
-    python benchmarks/around.py                                   all but `paper`: about a minute
+    python benchmarks/around.py                                   all, at `demo`: minutes
     python benchmarks/around.py --only distance noop --profile paper --out benchmarks/results/around.json
 
 Each row is measured beside its baseline in the same run, which it must not be slower than: FID from clean-fid's way
