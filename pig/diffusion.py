@@ -123,10 +123,9 @@ def draw(x0: Tensor, alphabar: Tensor, generator: Generator | None = None, antit
 
 
 def _send(drawn: Tensor, device: torch.device) -> Tensor:
-    """From the CPU to a GPU by way of page-locked memory."""
-    if drawn.device.type != "cpu" or device.type == "cpu":
-        return drawn.to(device)
-    return drawn.pin_memory().to(device, non_blocking=True)
+    """To the device without waiting for it: from the CPU to a GPU by way of page-locked memory."""
+    from_host = drawn.device.type == "cpu" and device.type == "cuda"
+    return (drawn.pin_memory() if from_host else drawn).to(device, non_blocking=True)
 
 
 def _at(alphabar: Tensor, t: Tensor, like: Tensor) -> Tensor:

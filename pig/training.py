@@ -268,7 +268,7 @@ def _step(
 
 def _send(tensor: Tensor, device: torch.device) -> Tensor:
     """To the device without waiting for it: from page-locked memory."""
-    return tensor if device.type == "cpu" else tensor.pin_memory().to(device, non_blocking=True)
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def _average(average: nn.Module, model: nn.Module, decay: float) -> None:

@@ -470,7 +470,7 @@ def test_a_page_is_made_without_pairs(tmp_path, real):
 
 def test_the_templates_are_part_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert project["tool"]["setuptools"]["package-data"] == {"pig": ["templates/*"]}
+    assert project["tool"]["setuptools"]["package-data"] == {"pig": ["templates/*", "py.typed"]}
     assert {path.name for path in page.TEMPLATES.iterdir()} >= {"page.html", "page.css", "page.js"}
 
 
