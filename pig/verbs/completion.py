@@ -1,6 +1,6 @@
 """Print a script that lets your shell complete the verbs, options, methods, profiles and files of `pig`.
 
-For this session: `source <(pig completion bash)`, `eval "$(pig completion zsh)"` or `pig completion fish | source`.
+In this shell: `source <(pig completion bash)`, `eval "$(pig completion zsh)"` or `pig completion fish | source`.
 For every session: write it to ~/.local/share/bash-completion/completions/pig, to _pig in a folder of zsh's fpath, or to
 ~/.config/fish/completions/pig.fish.
 """
