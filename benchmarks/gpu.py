@@ -20,7 +20,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -32,9 +32,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import reference
 
 from pig import methods
-from pig.diffusion import sample_pairs
 from pig.params import load
-from pig.training import Recipe, fit
+from pig.training import Recipe, compiled, fit
 from pig.verbs.train import for_gpu
 
 ROOT = Path(__file__).parents[1]
@@ -168,21 +167,19 @@ def our_training(device, size, batch, warm, timed, compile=False) -> float:
 
 
 def our_sampling(device, size, batch, warm, timed, compile=False) -> float:
-    """By pig.diffusion.sample_pairs; on a GPU in bf16."""
-    nets = [
-        net.eval().requires_grad_(False).to(memory_format=torch.channels_last) for net in networks(device)
-    ]
-    if compile:
-        for net in nets:
-            net.compile(dynamic=False)  # without CUDA graphs: x0_hat outlives the call that made it
+    """By pig.methods.generate, as `pig sample` calls it; on a GPU in bf16."""
+    nets = {}
+    for name, net in zip(("guider", "guided"), networks(device), strict=True):
+        net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        nets[name] = methods.Trained(compiled(net) if compile else net, "eps")
     alphabar = methods.schedule(SETTINGS.process)
-    xT, yT = torch.randn(2, batch, 1, size, size).to(device)
-    cast = torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+    chosen = {"solver": "dpmpp2m", "spacing": "log_snr", "steps": 25, "tile": batch}
+    precision = "bf16" if device.type == "cuda" else "fp32"
+    sampling = SETTINGS.sampling.model_copy(update={**chosen, "precision": precision})
 
     def once():
-        with cast:
-            chain = sample_pairs(*nets, xT, yT, alphabar, 25, solver="dpmpp2m", spacing="log_snr")
-            deque(islice(chain, timed), maxlen=1)
+        frames = methods.generate("pig", nets, range(batch), (size, size), alphabar, sampling)
+        deque(islice(frames, timed), maxlen=1)
 
     return seconds_each(device, once, 1, 1) / timed
 

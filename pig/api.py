@@ -150,7 +150,7 @@ def load(
 def assemble(folder: Path, method: str, sampling: settings.Sampling, device: torch.device) -> Model:
     """The networks of `method` in `folder`, with settings that suit them. Raises InputError."""
     files = [folder / f"{net}.safetensors" for net in METHODS[method].nets]
-    nets, headers = read_nets(method, files, device)
+    nets, headers = read_nets(method, files, device, sampling.compile)
     header = settings.header(settings.Header, headers[-1], str(files[-1]))
     if header.size is None:
         raise InputError(f"{files[-1]}: the header lacks size; expected [height, width]")

@@ -218,6 +218,21 @@ def _device(trained: Trained) -> Any:
     return next(trained.model.parameters()).device
 
 
+def _denoiser(trained, sampling):  # type: ignore[no-untyped-def]
+    """The network as the samplers call it: in sampling.precision; they compute in that of the noise.
+
+    Its output is copied, since a compiled network's next call may write over it.
+    """
+    import torch
+
+    def model(noised, guide, t):  # type: ignore[no-untyped-def]
+        with torch.autocast(noised.device.type, torch.bfloat16, enabled=sampling.precision == "bf16"):
+            out = trained.model(noised, guide, t)
+        return out.to(noised.dtype, copy=True)
+
+    return model
+
+
 def _pig(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no-untyped-def]
     from pig.diffusion import sample_pairs, seeded_noise
     from pig.masks import local_mean
@@ -225,8 +240,8 @@ def _pig(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no
     guider, guided = nets["guider"], nets["guided"]
     xT, yT = seeded_noise(generators, (2, *shape)).to(_device(guider)).split(1, dim=1)
     yield from sample_pairs(
-        guider.model,
-        guided.model,
+        _denoiser(guider, sampling),
+        _denoiser(guided, sampling),
         xT,
         yT,
         alphabar,
@@ -249,7 +264,7 @@ def _chain(trained, guide, size, generators, alphabar, sampling, steps="steps", 
         return seeded_noise(generators, size).to(_device(trained))
 
     return sample_images(
-        trained.model,
+        _denoiser(trained, sampling),
         noise(),
         guide,
         alphabar,

@@ -152,6 +152,8 @@ class Sampling(Section):
     guide: Literal["x0_hat", "local_mean"]
     mask: Literal["sign", "local_mean"]
     grey_levels: Literal["fixed", "batch"]
+    precision: Literal["fp32", "bf16"]
+    compile: bool
     tile: Count
     batch: Count
     shards: Count

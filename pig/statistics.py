@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
 
 from pig.errors import InputError
 
@@ -59,6 +58,8 @@ def paired_p(a: pd.DataFrame, b: pd.DataFrame, key: str) -> float:
     Raises:
         InputError: as `difference`, or a patient who is tested in two folds.
     """
+    from scipy import stats  # takes longer to load than all else here
+
     gaps = _paired(a, b, key).groupby(["fold", "patient"]).mean().reset_index("fold")
     if gaps.index.duplicated().any():
         twice = gaps.index[gaps.index.duplicated()][0]

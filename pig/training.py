@@ -186,9 +186,9 @@ def fit(
 def compiled(model: nn.Module) -> nn.Module:
     """`model` with a compiled forward, as a second module that shares its weights and layers.
 
-    So `model` itself, its copies and the names of its weights stay as they are: validation, whose batches differ in
-    size, and sampling run eagerly. The mode uses CUDA graphs: what the forward returns lies in memory that its next
-    call writes over, so it must be used up by then, as the outputs and gradients of one training step are.
+    So `model` itself, its copies and the names of its weights stay as they are, and validation, whose batches differ
+    in size, runs eagerly. The mode uses CUDA graphs: what the forward returns lies in memory that its next call writes
+    over, so it must be used up by then, as the outputs and gradients of one training step are; samplers copy it.
     """
     called = copy.copy(model)
     called.compile(mode="reduce-overhead", dynamic=False)

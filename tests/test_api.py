@@ -70,6 +70,7 @@ def test_samples_are_those_of_pig_sample_bit_for_bit(method, tiny, tmp_path):
     [
         {"mask": "local_mean", "grey_levels": "batch", "clip": False},
         {"solver": "dpmpp2m", "spacing": "log_snr", "tile": 3},
+        {"precision": "bf16", "compile": True},
     ],
 )
 @pytest.mark.parametrize("method", ["pig", "segguided"])

@@ -306,7 +306,7 @@ def test_flags_that_make_no_sense_are_refused(tmp_path, capsys, archive, flags, 
 
 def test_a_broken_file_in_the_cache_is_named(tmp_path, capsys, archive):
     features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache"))
-    kept = next((tmp_path / "cache").glob("*/*.npy"))
+    kept = next((tmp_path / "cache").glob("*/*.npz"))
     kept.write_bytes(b"broken")
     assert features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache")) == 2
     assert f"{kept}: expected features; remove the file" in capsys.readouterr().err
@@ -324,26 +324,43 @@ def test_a_file_in_the_cache_that_is_not_whole_is_never_read(tmp_path):
     np.testing.assert_array_equal(kept.get("ab"), np.arange(4))
 
 
+def test_a_flipped_bit_in_the_cache_never_changes_a_feature(tmp_path):
+    """It is found out, or it was in what says nothing of the features, such as a date."""
+    kept = Folder(tmp_path)
+    kept["ab"] = np.arange(4, dtype=np.float32)
+    whole, found_out = kept.path("ab").read_bytes(), 0
+    for bit in range(8 * len(whole)):
+        spoilt = bytearray(whole)
+        spoilt[bit // 8] ^= 1 << bit % 8
+        kept.path("ab").write_bytes(spoilt)
+        try:
+            np.testing.assert_array_equal(kept.get("ab"), np.arange(4, dtype=np.float32))
+        except InputError:
+            found_out += 1
+    assert found_out > 8 * 144  # at least those of the array and its header
+
+
 def test_of_two_writers_of_the_cache_the_last_to_end_wins_and_a_reader_sees_nothing_half_written(
     tmp_path, monkeypatch
 ):
     """The second writes and ends while the first is between two of its bytes."""
     first, second = Folder(tmp_path), Folder(tmp_path)
-    save = np.save
+    save = np.savez
 
-    def slow(file, value):
-        monkeypatch.setattr(np, "save", save)
+    def slow(file, values):
+        monkeypatch.setattr(np, "savez", save)
         file.write(b"half")
         assert second.get("ab") is None
-        second["ab"] = value
-        np.testing.assert_array_equal(second.get("ab"), value)
+        second["ab"] = values
+        np.testing.assert_array_equal(second.get("ab"), values)
         file.seek(0)
-        save(file, value)
+        file.truncate()
+        save(file, values=values)
 
-    monkeypatch.setattr(np, "save", slow)
+    monkeypatch.setattr(np, "savez", slow)
     first["ab"] = np.arange(4, dtype=np.float32)
     np.testing.assert_array_equal(first.get("ab"), np.arange(4))
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["ab.npy"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["ab.npz"]
 
 
 def test_a_split_that_is_no_table_is_named(tmp_path, capsys, archive):

@@ -11,16 +11,19 @@ from contextlib import nullcontext
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pig import methods, training
+from pig import methods, training, weights
 from pig.nets import UNet, Unguided
 from pig.params import load
+from pig.trained import read_nets
 from pig.training import Recipe, compiled, fit
+from pig.verbs.sample import operations
 from pig.verbs.train import for_gpu
 
 SMOKE = load("params.yaml", "smoke")
@@ -214,6 +217,40 @@ def test_what_a_gpu_trains_lies_channels_last_and_only_frozen_networks_are_compi
     for part in (model, guider):
         assert part.net.conv_out.weight.is_contiguous(memory_format=torch.channels_last)
     assert guider._compiled_call_impl is not None and model._compiled_call_impl is None
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_sampling_through_compiled_networks_is_sampling(eagerly, precision):
+    """On a GPU read_nets gives networks that are compiled; here they are by hand. What it counts, it counts eagerly."""
+    sampling = SMOKE.sampling.model_copy(update={"precision": precision, "steps": 4})
+    nets = {
+        name: methods.Trained(methods.NETS[name].make(SMOKE).eval(), "v") for name in ("guider", "guided")
+    }
+    traced = {name: methods.Trained(compiled(net.model), "v") for name, net in nets.items()}
+    alphabar = methods.schedule(SMOKE.process)
+    plain, other = (
+        list(methods.generate("pig", kind, [1, 2], (16, 16), alphabar, sampling)) for kind in (nets, traced)
+    )
+    for a, b in zip(plain, other, strict=True):
+        torch.testing.assert_close((a.x0_hat, a.y0_hat), (b.x0_hat, b.y0_hat))
+    header = {"process": SMOKE.process.model_dump()}
+    counted = [operations("pig", kind, (16, 16), header, sampling) for kind in (nets, traced)]
+    assert counted[0] == counted[1] > 0
+
+
+def test_sampling_compiles_where_it_is_asked_to_and_there_is_a_gpu(tmp_path, monkeypatch):
+    net, chosen = methods.NETS["ddpm"].make(SMOKE), SMOKE.model_dump()
+    header = {"net": "ddpm", "prediction": "v", "network": chosen["network"], "process": chosen["process"]}
+    weights.save(tmp_path / "ddpm.safetensors", weights.portable(net), header)
+    gpu = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(nn.Module, "to", lambda module, *_, **__: module)  # there is none here
+    for device, compile, wanted in [
+        (gpu, True, True),
+        (gpu, False, False),
+        (torch.device("cpu"), True, False),
+    ]:
+        nets, _ = read_nets("ddim", [tmp_path / "ddpm.safetensors"], device, compile)
+        assert (nets["ddpm"].model._compiled_call_impl is not None) == wanted
 
 
 # ---------------------------- benchmarks/gpu.py

@@ -22,8 +22,9 @@ SECTIONS = SimpleNamespace(
 )
 ALPHABAR = linear_schedule(1024)
 SAMPLING = SimpleNamespace(
-    steps=4, ddpm_steps=8, tile=4, clip=True, spacing="trailing", solver="ddim", settle=None, guide="x0_hat"
-)
+    steps=4, ddpm_steps=8, tile=4, clip=True, spacing="trailing", solver="ddim", settle=None, guide="x0_hat",
+    precision="fp32", compile=False,
+)  # fmt: skip
 
 
 def trained(name, prediction="v"):
@@ -101,6 +102,44 @@ def test_the_published_guide_changes_the_image():
 def test_the_solver_moves_every_chain_but_the_ancestral_one(method):
     other = SimpleNamespace(**{**vars(SAMPLING), "solver": "dpmpp2m"})
     assert torch.equal(samples(method, [11]), samples(method, [11], other)) == (method == "ddpm")
+
+
+@pytest.mark.parametrize("method", methods.METHODS)
+def test_in_bf16_samples_are_near_those_in_fp32_and_still_independent_of_the_batch(method):
+    half = SimpleNamespace(**{**vars(SAMPLING), "precision": "bf16"})
+    whole, exact = samples(method, [11, 12, 13, 14, 15], half), samples(method, [11, 12, 13, 14, 15])
+    assert whole.dtype == torch.float32 and not torch.equal(whole, exact)
+    assert (whole - exact).abs().mean() < 2**-6 * exact.abs().mean()  # bf16 keeps 8 bits, and errors add up
+    assert torch.equal(
+        whole, torch.cat([samples(method, [11, 12], half), samples(method, [13, 14, 15], half, first=2)])
+    )
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
+def test_samplers_keep_no_output_that_the_next_call_may_write_over(precision, prediction):
+    """As of a network compiled with CUDA graphs: here each output is spoilt when its network is called again."""
+    sampling = SimpleNamespace(
+        **{**vars(SAMPLING), "solver": "dpmpp2m", "clip": False, "precision": precision}
+    )
+    nets = {name: trained(name, prediction) for name in ("guider", "guided")}
+    wanted = list(methods.generate("pig", nets, [11], (16, 16), ALPHABAR, sampling))
+    for name, (model, _) in nets.items():
+        nets[name] = methods.Trained(Overwriting(model), prediction)
+    found = list(methods.generate("pig", nets, [11], (16, 16), ALPHABAR, sampling))
+    for before, after in zip(wanted, found, strict=True):
+        assert torch.equal(before.x0_hat, after.x0_hat) and torch.equal(before.y0_hat, after.y0_hat)
+
+
+class Overwriting(torch.nn.Module):
+    def __init__(self, model):
+        super().__init__()
+        self.model, self.out = model, torch.zeros(0)
+
+    def forward(self, *args):
+        self.out.fill_(torch.nan)
+        self.out = self.model(*args)
+        return self.out
 
 
 @pytest.mark.parametrize(("settle", "awake"), [(None, 4), (0.99, 4), (0.5, 2), (0.01, 1)])
@@ -193,7 +232,16 @@ def test_the_tables_load_without_torch():
 # ---------------------------- each method learns one pair by heart, and samples it
 CHAIN = cosine_schedule(32)
 FEW = SimpleNamespace(
-    steps=8, ddpm_steps=32, tile=2, clip=True, spacing="trailing", solver="ddim", settle=None, guide="x0_hat"
+    steps=8,
+    ddpm_steps=32,
+    tile=2,
+    clip=True,
+    spacing="trailing",
+    solver="ddim",
+    settle=None,
+    guide="x0_hat",
+    precision="fp32",
+    compile=False,
 )
 LEARN = load("params.yaml", "smoke").model_copy(
     update={

@@ -95,13 +95,13 @@ def candidates(args: Namespace, table: "pd.DataFrame") -> list[int]:
 
 
 class Folder:
-    """Features by key, one small file each; several jobs may share it."""
+    """Features by key, one small file each, a zip for its checksum; several jobs may share it."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def path(self, key: str) -> Path:
-        return self.root / key[:2] / f"{key}.npy"
+        return self.root / key[:2] / f"{key}.npz"
 
     def get(self, key: str) -> "Floats | None":
         """The features under `key`, None if there are none; InputError if the file is broken."""
@@ -111,9 +111,9 @@ class Folder:
         if not path.exists():
             return None
         try:
-            with path.open("rb") as file:
-                found = np.lib.format.read_array(file, allow_pickle=False)
-        except Exception:  # arbitrary bytes make numpy stumble in arbitrary ways
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+                found = file["values"]
+        except Exception:  # arbitrary bytes make zipfile and numpy stumble in arbitrary ways
             found = None
         if not (found is not None and found.ndim == 1 and found.dtype == np.float32):
             raise InputError(f"{path}: expected features; remove the file to compute them anew")
@@ -123,4 +123,4 @@ class Folder:
         import numpy as np
 
         with atomic(self.path(key)) as file:
-            np.save(file, value)
+            np.savez(file, values=value)

@@ -28,7 +28,7 @@ def run(args: Namespace) -> None:
     if chosen.figures.progression_steps > sampling.steps:
         raise InputError(f"figures.progression_steps: expected at most sampling.steps = {sampling.steps}")
     device = compute(args)
-    nets, (header, _) = read_nets("pig", args.models, device)
+    nets, (header, _) = read_nets("pig", args.models, device, sampling.compile)
 
     import numpy as np
 

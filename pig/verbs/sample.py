@@ -73,7 +73,7 @@ def run(args: Namespace) -> str:
     kind = METHODS[args.method]
     inputs = find(args)
     device = compute(args)
-    nets, headers = read_nets(args.method, inputs.models, device)
+    nets, headers = read_nets(args.method, inputs.models, device, sampling.compile)
 
     from pig import methods
     from pig.pairs import join_archives
@@ -132,6 +132,7 @@ def run(args: Namespace) -> str:
     return f"{args.count} {unit}s"
 
 
+SOLVING = ("solver", "spacing", "settle", "clip", "precision", "compile", "seed")
 KEPT = ("parameters", "seen", "trained_pairs", "data", "network", "training", "process", "validation")
 
 
@@ -257,7 +258,7 @@ def described(args: Namespace, fold: int, sampling: Any) -> dict[str, Any]:
         "tile": sampling.tile,
         "steps": steps,
         "evaluations": evaluations(args.method, sampling),
-        "solver": {key: getattr(sampling, key) for key in ("solver", "spacing", "settle", "clip", "seed")},
+        "solver": {key: getattr(sampling, key) for key in SOLVING},
     }
 
 
@@ -333,7 +334,7 @@ def operations(method: str, nets: Any, shape: Any, header: dict[str, Any], sampl
 
     def count(steps: int, settle: float | None = None) -> int:
         few = sampling.model_copy(update={"tile": 1, "settle": settle, kind.steps: steps})
-        with FlopCounterMode(display=False) as counter:
+        with torch.compiler.set_stance("force_eager"), FlopCounterMode(display=False) as counter:
             for _ in generate(method, nets, [0], shape, alphabar_of(header, few), few, given):
                 pass
         return counter.get_total_flops() // 2
