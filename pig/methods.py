@@ -238,7 +238,11 @@ def _pig(nets, generators, shape, alphabar, sampling, masks):  # type: ignore[no
     from pig.masks import local_mean
 
     guider, guided = nets["guider"], nets["guided"]
-    xT, yT = seeded_noise(generators, (2, *shape)).to(_device(guider)).split(1, dim=1)
+    both = seeded_noise(generators, (2, *shape)).to(_device(guider))
+    xT, yT = (
+        both[:, :1].contiguous(),
+        both[:, 1:].contiguous(),
+    )  # as later x_t, y_t: one layout, one compilation
     yield from sample_pairs(
         _denoiser(guider, sampling),
         _denoiser(guided, sampling),

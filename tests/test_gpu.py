@@ -154,9 +154,17 @@ def test_losses_do_not_pile_up_where_no_plateau_needs_them(monkeypatch):
 # ---------------------------- compiled and channels-last
 @pytest.fixture
 def eagerly(monkeypatch):
-    """torch.compile that traces and runs what it traced, without a compiler."""
-    compile = nn.Module.compile
-    monkeypatch.setattr(nn.Module, "compile", lambda module, **_: compile(module, backend="eager"))
+    """torch.compile that traces and runs what it traced, without a compiler; gives a list of what it traced."""
+    compile, traced = nn.Module.compile, []
+
+    def keep(graph, inputs):
+        traced.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda module, **_: compile(module, backend=keep, dynamic=False)
+    )
+    return traced
 
 
 def test_a_compiled_forward_shares_weights_and_leaves_names_and_copies_alone(eagerly):
@@ -233,6 +241,7 @@ def test_sampling_through_compiled_networks_is_sampling(eagerly, precision):
     )
     for a, b in zip(plain, other, strict=True):
         torch.testing.assert_close((a.x0_hat, a.y0_hat), (b.x0_hat, b.y0_hat))
+    assert 0 < len(eagerly) <= len(nets)  # each once at most, in one piece
     header = {"process": SMOKE.process.model_dump()}
     counted = [operations("pig", kind, (16, 16), header, sampling) for kind in (nets, traced)]
     assert counted[0] == counted[1] > 0
