@@ -223,10 +223,17 @@ def _denoiser(trained, sampling):  # type: ignore[no-untyped-def]
 
     Its output is copied, since a compiled network's next call may write over it.
     """
+    from contextlib import nullcontext
+
     import torch
 
+    def precision(device):  # type: ignore[no-untyped-def]
+        if sampling.precision == "fp32":
+            return nullcontext()  # not a disabled autocast: torch has none for "meta", where work is counted
+        return torch.autocast(device.type, torch.bfloat16)
+
     def model(noised, guide, t):  # type: ignore[no-untyped-def]
-        with torch.autocast(noised.device.type, torch.bfloat16, enabled=sampling.precision == "bf16"):
+        with precision(noised.device):
             out = trained.model(noised, guide, t)
         return out.to(noised.dtype, copy=True)
 
