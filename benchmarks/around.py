@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -141,6 +142,48 @@ def startup() -> list[Row]:
     return rows
 
 
+# ---------------------------- imports of jobs
+JOBS = (  # of the profile `smoke`, in an order in which each finds what it reads
+    "phantom --out pairs.zip",
+    "split --pairs pairs.zip --out split.csv",
+    "train ddpm --pairs pairs.zip --split split.csv --fold 0 --out ddpm.safetensors --curve ddpm.csv",
+    "sample ddpm --models ddpm.safetensors --count 2 --out ddpm.zip",
+    "features --pairs ddpm.zip --number 2 --out ddpm.npz",
+    "segment real --pairs pairs.zip --split split.csv --fold 0 --seed 0 --out real.csv --curve curve.csv",
+)
+
+
+def imports() -> list[Row]:
+    """What real jobs import, wherever in their code, beside all libraries."""
+
+    def spent(folder: str, *words: str) -> Time:
+        run = [sys.executable, "-X", "importtime", *words]
+        told = subprocess.run(
+            run,
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stderr
+        lines = re.findall(
+            r"^import time: +(\d+) \|", told, re.MULTILINE
+        )  # microseconds of each module alone
+        seconds = sum(map(int, lines)) / 1e6
+        return Time(seconds, seconds)
+
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        everything = spent(folder, "-c", f"import {LIBRARIES}")
+        for job in JOBS:
+            words = job.split()
+            time = spent(
+                folder, "-m", "pig", *words, "--params", str(ROOT / "params.yaml"), "--profile", "smoke"
+            )
+            rows.append(Row(f"imports of a job of pig {words[0]}", "all libraries", everything, time))
+    return rows
+
+
 # ---------------------------- nothing to do
 def noop(profile: str) -> list[Row]:
     """`snakemake` and `dvc repro` on a finished study of `profile`."""
@@ -206,13 +249,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parts = ["distance", "cached", "startup", "noop"]
+    ways: dict[str, Callable[[], list[Row]]] = {
+        "distance": distance,
+        "cached": cached,
+        "startup": startup,
+        "imports": imports,
+    }
+    parts = [*ways, "noop"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts, help="what to measure")
     parser.add_argument("--profile", nargs="+", choices=LIMITS, default=["demo"], help="of `noop`")
     parser.add_argument("--out", help="json file to write")
     args = parser.parse_args()
     rows: list[Row] = []
-    ways: dict[str, Callable[[], list[Row]]] = {"distance": distance, "cached": cached, "startup": startup}
     print(f"{'':>36}  {'ratio':>7}  {'CPU s':>7}  {'wall s':>7}  baseline (CPU s)")
     for part in args.only:
         done = [ways[part]] if part in ways else [lambda name=name: noop(name) for name in args.profile]
