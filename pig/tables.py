@@ -4,6 +4,7 @@ Frames hold numbers in full precision; rounding, intervals in brackets and bold 
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -117,19 +118,24 @@ TEX = str.maketrans(
 )
 
 
+def _tex(text: str) -> str:
+    """With what is special to TeX escaped, and minus signs, which are hyphens in text, as such."""
+    return re.sub(r"(?<!\w)-(?=\d)", "$-$", text.translate(TEX))
+
+
 def to_latex(table: Table) -> str:
     r"""A floating table for \input, no wider than a line; it needs the packages booktabs and graphicx."""
     grouped = [(group, len(list(run))) for group, run in groupby(column.group for column in table.columns)]
-    over = [rf"\multicolumn{{{n}}}{{c}}{{{group.translate(TEX)}}}" for group, n in grouped]
     ends = list(accumulate(n for _, n in grouped))
-    lines = [
+    over = " & ".join(rf"\multicolumn{{{n}}}{{c}}{{{_tex(group)}}}" for group, n in grouped)
+    lines = " ".join(
         rf"\cmidrule(lr){{{end - n + 1}-{end}}}"
         for (group, n), end in zip(grouped, ends, strict=True)
         if group
-    ]
+    )
+    groups = [rf"    {over} \\", f"    {lines}"] if lines else []
     body = [
-        [rf"\textbf{{{text.translate(TEX)}}}" if best else text.translate(TEX) for text, best in row]
-        for row in cells(table)
+        [rf"\textbf{{{_tex(text)}}}" if best else _tex(text) for text, best in row] for row in cells(table)
     ]
     align = "".join("l" if column.digits is None else "r" for column in table.columns)
     return "\n".join(
@@ -137,14 +143,14 @@ def to_latex(table: Table) -> str:
             r"% \usepackage{booktabs,graphicx}",
             r"\begin{table}",
             r"  \centering",
-            rf"  \caption{{{table.caption.translate(TEX)}}}",
+            r"  \setlength{\abovecaptionskip}{0pt}\setlength{\belowcaptionskip}{6pt}",
+            rf"  \caption{{{_tex(table.caption)}}}",
             rf"  \label{{tab:pig-{table.number}}}",
             r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
             rf"  \begin{{tabular}}{{{align}}}",
             r"    \toprule",
-            rf"    {' & '.join(over)} \\",
-            f"    {' '.join(lines)}",
-            rf"    {' & '.join(column.head.translate(TEX) for column in table.columns)} \\",
+            *groups,
+            rf"    {' & '.join(_tex(column.head) for column in table.columns)} \\",
             r"    \midrule",
             *(rf"    {' & '.join(row)} \\" for row in body),
             r"    \bottomrule",

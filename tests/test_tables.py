@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -87,11 +89,33 @@ class TestFormats:
         ends = re.findall(r"\\(begin|end)\{(\w+)\}", bare)
         assert ends == [("begin", "table"), ("begin", "tabular"), ("end", "tabular"), ("end", "table")]
         rows = [line for line in text.splitlines() if line.endswith(r"\\")]
-        assert len(rows) == 2 + len(table.frame)
+        assert len(rows) == any(column.group for column in table.columns) + 1 + len(table.frame)
         for row in rows:
             spans = [int(n) for n in re.findall(r"\\multicolumn\{(\d+)\}", row)]
             cells_of_row = len(re.findall(r"(?<!\\)&", row)) + 1
             assert cells_of_row + sum(spans) - len(spans) == len(table.columns)
+
+    @pytest.mark.skipif(
+        shutil.which("pdflatex") is None, reason="needs pdflatex, of texlive-latex-recommended"
+    )
+    def test_latex_compiles_and_fits_the_page(self, table, tmp_path):
+        (tmp_path / "table.tex").write_text(to_latex(table), encoding="utf-8")
+        used = r"\documentclass{article}\usepackage{booktabs,graphicx}\begin{document}\input{table}\end{document}"
+        (tmp_path / "all.tex").write_text(used, encoding="utf-8")
+        run = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+        done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        assert "Overfull" not in done.stdout
+
+
+def test_latex_has_minus_signs_and_keeps_hyphens():
+    frame = pd.DataFrame({"row": ["of 2015-12-05, x-1"], "delta": [-1.25], "competes": [True]})
+    frame = frame.assign(delta_low=-2.0, delta_high=0.5)
+    columns = (Column("row", "Row"), Column("delta", "Delta", 2, interval=True))
+    text = to_latex(Table(1, frame, columns, ("delta",), "few-shot"))
+    assert r"of 2015-12-05, x-1 & $-$1.25 [$-$2.00, 0.50] \\" in text
+    assert r"\caption{few-shot}" in text
+    assert "multicolumn" not in text  # no line of groups where there are none
 
 
 def test_latex_escapes_what_is_special():
