@@ -29,20 +29,24 @@ def lesions(pairs: Pairs, ring: float) -> pd.DataFrame:
 
 
 def counts(pairs: Pairs) -> pd.DataFrame:
-    """Pairs and patients of each combination of GROUPS that occurs, and of all."""
+    """Pairs and patients of each combination of GROUPS that occurs, and of all; generated pairs are of nobody."""
     table = pairs.table
     groups = [name for name in GROUPS if name in table and table[name].any()]
     parts = [("all", table)]
     if groups:
         named = table.groupby(groups, sort=True)
         parts = [(" ".join(filter(None, map(str, key))), part) for key, part in named] + parts
-    rows = [(name, len(part), part["patient"].nunique()) for name, part in parts]
+    rows = [(name, len(part), _patients(part).nunique()) for name, part in parts]
     return pd.DataFrame(rows, columns=["what", "pairs", "patients"])
 
 
 def of_patients(pairs: Pairs) -> NDArray[np.int64]:
     """How many pairs each patient has, ascending."""
-    return np.sort(pairs.table["patient"].value_counts().to_numpy(np.int64))
+    return np.sort(_patients(pairs.table).value_counts().to_numpy(np.int64))
+
+
+def _patients(table: pd.DataFrame) -> "pd.Series[str]":
+    return table["patient"][table["patient"] != ""]
 
 
 def numbers(pairs: Pairs, ring: float) -> dict[str, Any]:

@@ -41,6 +41,17 @@ def test_pairs_and_patients_are_counted(some):
     assert counts(bare).to_numpy().tolist() == [["all", 6, 3]]
 
 
+def test_generated_pairs_are_of_no_patient(some):
+    table = some.table.assign(patient=["", "", "", "", "who0", "who1"], origin=["pig"] * 4 + ["inbreast"] * 2)
+    both = Pairs(some.images, some.masks, table.assign(view="", side=""))
+    assert list(of_patients(both)) == [1, 1]
+    assert counts(both).to_numpy().tolist() == [["inbreast", 2, 2], ["pig", 4, 0], ["all", 6, 2]]
+    drawn = Pairs(both.images[:4], both.masks[:4], both.table[:4])
+    assert "4 pairs of 20x20 pixels, 0 patients" in page(drawn, 0.1)
+    assert "| pairs of a patient | - |" in page(drawn, 0.1)
+    assert figures.to_png(figures.survey(of_patients(drawn), lesions(drawn, 0.1)), 50)
+
+
 def test_the_page_has_the_numbers_and_no_id(some, tmp_path):
     text = page(some, 0.1, "page.png")
     assert "6 pairs of 20x20 pixels, 3 patients, 1 pairs without a lesion." in text
