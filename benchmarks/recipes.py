@@ -181,8 +181,8 @@ def stems() -> None:
         for seed in SEEDS:
             for stem in (2, 4, 1):
                 key = f"{size} | {stem} | {equal} | {seed}"
-                if key in done or (equal == "steps" and (stem == 2 or (size, stem) == (128, 1))):
-                    continue  # stem 2 is run once for both; stem 1 at 128x128 would take four times its time
+                if key in done or (equal == "steps" and stem == 2):
+                    continue  # one run is both
                 chosen = Q.settings(data={"size": size}, network={"stem": stem}, training={"seed": seed})
                 of = folds[size] = folds.get(size) or Q.fold(chosen, PAIRS)
                 seconds, steps = SECONDS[size], [None, None]
