@@ -140,12 +140,15 @@ def row(rows, key, against, end, of, draws):
     gap = fids[0] - fids[1]
     middle = np.mean(gaps)
     kids = [fidelity.kid(each.features, of.reference, 100, 100, 0).mean * 1000 for each in (own, paper)]
+    kid_gap = kids[0] - kids[1]
+    drawn = [1000 * fidelity.weighted_kid(each.features, of.reference, ours, theirs) for each in (own, paper)]
+    kid_gaps = drawn[0] - drawn[1]
     line = {
         "seconds": pairs.seconds,
         "fid": fids[0],
         "fid_gap": [gap, *(np.quantile(gaps, [0.025, 0.975]) - middle + gap)],
         "kid": kids[0],
-        "kid_gap": kids[0] - kids[1],
+        "kid_gap": [kid_gap, *(np.quantile(kid_gaps, [0.025, 0.975]) - kid_gaps.mean() + kid_gap)],
         "grey_levels_off": float(np.abs(pairs.images.astype(float) - end_pairs.images).mean()),
         "mask_dice": dice_of(pairs.masks, end_pairs.masks),
     }
@@ -179,8 +182,8 @@ def settling(after):
 
 def equal_table(found):
     """Markdown: every sampler against DDIM in 256 steps, with intervals of the differences."""
-    head = ["solver", "times", "steps", "s a pair", "FID", "difference", "KID x 1000", "TRTS Dice", "difference",
-            "contrast", "difference", "greys off", "mask Dice"]  # fmt: skip
+    head = ["solver", "times", "steps", "s a pair", "FID", "difference", "KID x 1000", "difference", "TRTS Dice",
+            "difference", "contrast", "difference", "greys off", "mask Dice"]  # fmt: skip
     lines = sorted(found["rows"], key=lambda row: (row["solver"], row["spacing"], row["steps"]))
     return markdown(head, [equal_line(row) for row in lines])
 
@@ -195,6 +198,7 @@ def equal_line(row):
         f"{row['fid']:.1f}",
         gap(row["fid_gap"], 1),
         f"{row['kid']:.1f}",
+        gap(row["kid_gap"], 1),
         f"{100 * row['dice']:.1f}",
         gap(percent["dice_gap"], 1),
         f"{100 * row['contrast']:.1f} %",

@@ -235,11 +235,22 @@ def kid_interval(
         InputError: a set of fewer than 2 groups.
     """
     rng = np.random.default_rng(seed)
-    v, w = (weights(groups, draws, rng).astype(float) for groups in (groups_a, groups_b))
-    a, b = features_a.astype(np.float64), features_b.astype(np.float64)
-    values = _within(v, kernel(a, a)) + _within(w, kernel(b, b))
-    values -= 2 * np.einsum("di,di->d", v @ kernel(a, b), w) / (v.sum(axis=1) * w.sum(axis=1))
-    return _recentred(values, estimate, level)
+    v, w = (weights(groups, draws, rng) for groups in (groups_a, groups_b))
+    return _recentred(weighted_kid(features_a, features_b, v, w), estimate, level)
+
+
+def weighted_kid(
+    features_a: NDArray[np.floating],
+    features_b: NDArray[np.floating],
+    a: NDArray[np.int64],
+    b: NDArray[np.int64],
+) -> Doubles:
+    """(draws,): KID of sets in which slice i is there a[:, i] times, (draws, n), and j b[:, j] times, (draws, m)."""
+    x, y = features_a.astype(np.float64), features_b.astype(np.float64)
+    v, w = a.astype(float), b.astype(float)
+    values = _within(v, kernel(x, x)) + _within(w, kernel(y, y))
+    between = np.einsum("di,di->d", v @ kernel(x, y), w) / (v.sum(axis=1) * w.sum(axis=1))
+    return values - 2 * between
 
 
 def _within(weight: Doubles, of: Doubles) -> Doubles:

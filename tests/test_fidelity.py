@@ -253,6 +253,16 @@ def test_the_weighted_discrepancy_is_that_of_the_double_sum(rng):
     assert fidelity._within(weight, k) == pytest.approx([expected])
 
 
+def test_weighted_kid_is_kid_of_the_slices_once_and_the_double_sum_of_drawn_ones(rng):
+    a, b = rng.standard_normal((6, 4)), 0.5 + rng.standard_normal((6, 4))
+    once, drawn = np.ones((1, 6), int), np.array([[0, 1, 2, 1, 1, 1]])
+    assert fidelity.weighted_kid(a, b, once, once) == pytest.approx([kid(a, b, 1, 6, 0).mean])
+    k, v, w = fidelity.kernel(a, b), drawn[0], once[0]
+    between = sum(v[i] * w[j] * k[i, j] for i in range(6) for j in range(6)) / 36
+    within = fidelity._within(drawn, fidelity.kernel(a, a)) + fidelity._within(once, fidelity.kernel(b, b))
+    assert fidelity.weighted_kid(a, b, drawn, once) == pytest.approx(within - 2 * between)
+
+
 def coverage(interval, truth, studies=150):
     """The share of simulated studies whose interval holds the truth."""
     return np.mean([low <= truth <= high for low, high in (interval(seed) for seed in range(studies))])
