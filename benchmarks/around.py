@@ -5,8 +5,9 @@
 
 Each row is measured beside its baseline in the same run, which it must not be slower than: FID from clean-fid's way
 (covariances and the square root of their product) and by a full singular value decomposition; features from a first
-run without a cache; a verb's help beside the import of all libraries of pig; a finished study beside 5 or 30 s.
-Seconds are of the clock and, since other programs may run, of the CPU, whose ratio is printed.
+run without a cache; a verb's help, and what a job imports until its end, beside the import of all libraries of pig; a
+finished study beside 5 or 30 s. Seconds are of the clock and, since other programs may run, of the CPU, whose ratio is
+printed; Python times imports itself, by the clock.
 
 A finished study is imitated: an empty file for each that `snakemake --summary` names, marked as made by
 `snakemake --touch`. Snakemake then builds the graph and compares settings, code and times as after a real one; only
@@ -157,31 +158,24 @@ def imports() -> list[Row]:
     """What real jobs import, wherever in their code, beside all libraries."""
 
     def spent(folder: str, *words: str) -> Time:
-        run = [sys.executable, "-X", "importtime", *words]
-        told = subprocess.run(
-            run,
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stderr
-        lines = re.findall(
-            r"^import time: +(\d+) \|", told, re.MULTILINE
-        )  # microseconds of each module alone
-        seconds = sum(map(int, lines)) / 1e6
+        run, env = [sys.executable, "-X", "importtime", *words], os.environ | {"PYTHONPATH": str(ROOT)}
+        told = subprocess.run(run, cwd=folder, env=env, check=True, capture_output=True, text=True).stderr
+        each = re.findall(r"^import time: +(\d+) \|", told, re.MULTILINE)  # microseconds, of a module alone
+        seconds = sum(map(int, each)) / 1e6
         return Time(seconds, seconds)
 
-    rows = []
+    chosen = "--params", str(ROOT / "params.yaml"), "--profile", "smoke"
     with tempfile.TemporaryDirectory() as folder:
         everything = spent(folder, "-c", f"import {LIBRARIES}")
-        for job in JOBS:
-            words = job.split()
-            time = spent(
-                folder, "-m", "pig", *words, "--params", str(ROOT / "params.yaml"), "--profile", "smoke"
+        return [
+            Row(
+                f"imports of a job of pig {job.split()[0]}",
+                "all libraries",
+                everything,
+                spent(folder, "-m", "pig", *job.split(), *chosen),
             )
-            rows.append(Row(f"imports of a job of pig {words[0]}", "all libraries", everything, time))
-    return rows
+            for job in JOBS
+        ]
 
 
 # ---------------------------- nothing to do

@@ -137,18 +137,14 @@ def row(rows, key, against, end, of, draws):
         for v, w in zip(ours, theirs, strict=True)
     ]
     fids = [fidelity.frechet_distance(each.features, of.reference) for each in (own, paper)]
-    gap = fids[0] - fids[1]
-    middle = np.mean(gaps)
     kids = [fidelity.kid(each.features, of.reference, 100, 100, 0).mean * 1000 for each in (own, paper)]
-    kid_gap = kids[0] - kids[1]
     drawn = [1000 * fidelity.weighted_kid(each.features, of.reference, ours, theirs) for each in (own, paper)]
-    kid_gaps = drawn[0] - drawn[1]
     line = {
         "seconds": pairs.seconds,
         "fid": fids[0],
-        "fid_gap": [gap, *(np.quantile(gaps, [0.025, 0.975]) - middle + gap)],
+        "fid_gap": around(fids[0] - fids[1], gaps),
         "kid": kids[0],
-        "kid_gap": [kid_gap, *(np.quantile(kid_gaps, [0.025, 0.975]) - kid_gaps.mean() + kid_gap)],
+        "kid_gap": around(kids[0] - kids[1], drawn[0] - drawn[1]),
         "grey_levels_off": float(np.abs(pairs.images.astype(float) - end_pairs.images).mean()),
         "mask_dice": dice_of(pairs.masks, end_pairs.masks),
     }
@@ -164,6 +160,11 @@ def row(rows, key, against, end, of, draws):
     return {
         key: [float(v) for v in value] if isinstance(value, list) else value for key, value in line.items()
     }
+
+
+def around(estimate, draws):
+    """[estimate, low, high]: the draws' quantiles, moved to the estimate, as in `fidelity.frechet_interval`."""
+    return [estimate, *(np.quantile(draws, [0.025, 0.975]) - np.mean(draws) + estimate)]
 
 
 def dice_of(a, b):
