@@ -36,10 +36,10 @@ import scipy.linalg
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pig.__main__ import VERBS
-from pig.features import Extractor, features
-from pig.fidelity import Doubles, frechet_distance, statistics
-from pig.verbs.features import Folder
+from pig.cli.main import VERBS
+from pig.cli.verbs.features import Folder
+from pig.metrics.features import Extractor, features
+from pig.metrics.fidelity import Doubles, frechet_distance, statistics
 
 ROOT = Path(__file__).parents[1]
 PROGRAMS = f"{Path(sys.executable).parent}/"

@@ -22,7 +22,7 @@ from scipy.ndimage import zoom
 from scipy.spatial.distance import cdist
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pig.copying import BLOCK, Scales, Set, lesions_of, nearest
+from pig.metrics.copying import BLOCK, Scales, Set, lesions_of, nearest
 
 SEED = 7
 CORNER = 64  # pairs of each set that scipy searches too

@@ -31,10 +31,10 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import reference
 
-from pig import methods
-from pig.params import load
-from pig.training import Recipe, compiled, fit
-from pig.verbs.train import for_gpu
+from pig.cli.verbs.train import for_gpu
+from pig.core.params import load
+from pig.models import methods
+from pig.training.fit import Recipe, compiled, fit
 
 ROOT = Path(__file__).parents[1]
 BATCH = {"cuda": {64: 64, 128: 32, 256: 16, 512: 8}, "cpu": {32: 2, 64: 2}}
@@ -136,7 +136,7 @@ def reference_sampling(device, size, batch, warm, timed) -> float:
 
 
 def our_training(device, size, batch, warm, timed, compile=False) -> float:
-    """By pig.training.fit, as `pig train` calls it."""
+    """By pig.training.fit.fit, as `pig train` calls it."""
     guider, guided = networks(device)
     data = torch.randint(0, 2, (2, 4 * batch, 1, size, size), dtype=torch.uint8).to(device)
     alphabar = methods.schedule(SETTINGS.process).to(device)
@@ -167,7 +167,7 @@ def our_training(device, size, batch, warm, timed, compile=False) -> float:
 
 
 def our_sampling(device, size, batch, warm, timed, compile=False) -> float:
-    """By pig.methods.generate, as `pig sample` calls it; on a GPU in bf16."""
+    """By pig.models.methods.generate, as `pig sample` calls it; on a GPU in bf16."""
     nets = {}
     for name, net in zip(("guider", "guided"), networks(device), strict=True):
         net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)

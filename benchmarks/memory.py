@@ -25,9 +25,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import reference
 
-from pig import methods
+from pig.core.params import load
 from pig.diffusion import sample_pairs
-from pig.params import load
+from pig.models import methods
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30

@@ -23,15 +23,17 @@ import numpy as np
 import torch
 from scipy import stats
 
-from pig import features, masks, methods, pairing, params, segmentation
-from pig.pairs import Pairs, concatenate, grey, rows, split
-from pig.phantom import volumes
-from pig.ranks import ALONE
-from pig.trained import alphabar_of, seeds_of
-from pig.training import fit
-from pig.verbs.features import Folder
-from pig.verbs.fitting import recipe
-from pig.verbs.train import losses
+from pig.cli.fitting import recipe
+from pig.cli.verbs.features import Folder
+from pig.cli.verbs.train import losses
+from pig.core import params
+from pig.data.pairs import Pairs, concatenate, grey, rows, split
+from pig.data.phantom.phantom import volumes
+from pig.metrics import features, pairing, segmentation
+from pig.models import masks, methods
+from pig.models.trained import alphabar_of, seeds_of
+from pig.training.fit import fit
+from pig.training.ranks import ALONE
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 CPU = torch.device("cpu")
@@ -212,7 +214,7 @@ class Judged:
 
 def judge(pairs: Sampled, of: Fold, chosen: params.Params) -> Judged:
     """Quality of each pair."""
-    from pig.overlap import overlap
+    from pig.metrics.overlap import overlap
 
     width = pairing.ring_width(chosen.pairing.ring, pairs.images.shape[1:])
     contrast = [
@@ -247,7 +249,7 @@ def over_seeds(values: list[float], level: float = 0.95) -> tuple[float, float, 
 
 def machine() -> str:
     """The processor, and the versions that decide the speed."""
-    from pig.verbs.sample import machine as processor
+    from pig.cli.verbs.sample import machine as processor
 
     threads = torch.get_num_threads()
     used = f"{threads} thread{'s' * (threads > 1)}"
@@ -256,7 +258,7 @@ def machine() -> str:
 
 def keep(name: str, found: Mapping[str, Any]) -> None:
     """Write benchmarks/results/NAME.json, a line a row or cell, whole or not at all."""
-    from pig.files import atomic
+    from pig.core.files import atomic
 
     with atomic(RESULTS / f"{name}.json", "w") as file:
         file.write(lines(found) + "\n")

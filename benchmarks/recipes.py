@@ -18,7 +18,9 @@ import torch
 from solvers import markdown
 from torch.nn import functional as F
 
-from pig import fidelity, methods, params
+from pig.core import params
+from pig.metrics import fidelity
+from pig.models import methods
 
 SEEDS = (0, 1, 2)
 STEPS = 300  # half of demo's

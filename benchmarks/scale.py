@@ -28,13 +28,15 @@ from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pig import methods, needs, segmentation
-from pig.nets import parameters
-from pig.pairs import split
-from pig.params import Params, load
-from pig.training import Recipe, fit
-from pig.verbs.fitting import recipe
-from pig.verbs.sample import operations
+from pig.cli.fitting import recipe
+from pig.cli.verbs.sample import operations
+from pig.core.params import Params, load
+from pig.data.pairs import split
+from pig.metrics import segmentation
+from pig.models import methods
+from pig.models.unet import parameters
+from pig.report import needs
+from pig.training.fit import Recipe, fit
 
 ROOT = Path(__file__).parents[1]
 PAIRS, PATIENTS = 8723, 367  # of DBTMassSeg (the paper)

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import quality as Q
 
-from pig import fidelity
-from pig.trained import read_net
+from pig.metrics import fidelity
+from pig.models.trained import read_net
 
 PAPER = ("ddim", "trailing", 256)
 END = ("dpmpp2m", "trailing", 256)

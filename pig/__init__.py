@@ -4,23 +4,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pig.api import Model, Pair, load
-    from pig.dataset import Pairs
+    from pig.core.errors import InputError
+    from pig.data.dataset import Pairs
     from pig.diffusion import sample_images, sample_pairs
-    from pig.errors import InputError
+    from pig.models.generator import Model, Pair, load
 
 __version__ = "0.1.0"
 __all__ = ["load", "Model", "Pair", "Pairs", "sample_pairs", "sample_images", "InputError", "__version__"]
 
 # Where the names above are: torch loads when the first of them is used, not with `import pig`.
 _HOMES = {
-    "load": "pig.api",
-    "Model": "pig.api",
-    "Pair": "pig.api",
-    "Pairs": "pig.dataset",
+    "load": "pig.models.generator",
+    "Model": "pig.models.generator",
+    "Pair": "pig.models.generator",
+    "Pairs": "pig.data.dataset",
     "sample_pairs": "pig.diffusion",
     "sample_images": "pig.diffusion",
-    "InputError": "pig.errors",
+    "InputError": "pig.core.errors",
 }
 
 

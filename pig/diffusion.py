@@ -319,7 +319,7 @@ def sample_pairs(
     """Algorithm 2 from xT, yT ~ N(0, 1); yields (x0_hat, y0_hat) after each step, the last being the pair.
 
     `as_guide` is what becomes of x0_hat before the guided model sees it: nothing in the paper, a threshold
-    in the published code (`pig.masks.local_mean`). `clip` clamps both estimates to [-1, 1] in every step. With the
+    in the published code (`pig.models.masks.local_mean`). `clip` clamps both estimates to [-1, 1] in every step. With the
     solver of SOLVERS, ddim in the paper, the two chains take their steps side by side, from t to s. After the share
     `settle` of the steps (1 in the paper) the mask has settled: the guider rests, and x0_hat stays as it is.
     """

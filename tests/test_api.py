@@ -14,9 +14,9 @@ import torch
 from tiny import fold_of, sample
 
 import pig
-from pig.errors import InputError
-from pig.methods import METHODS
-from pig.params import load
+from pig.core.errors import InputError
+from pig.core.params import load
+from pig.models.methods import METHODS
 
 HEAVY = {"torch", "numpy", "pandas", "pydantic", "scipy", "PIL", "safetensors", "jinja2", "yaml"}
 

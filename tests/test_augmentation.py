@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pig.augmentation import strong
-from pig.params import load
+from pig.core.params import load
+from pig.metrics.augmentation import strong
 
 SETTINGS = load(Path(__file__).parents[1] / "params.yaml", "paper").augmentation
 STILL = {"flip": 0.0, "rotation": 0, "shift": 0.0, "scale": [1.0, 1.0]}  # no geometry

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pig.autoencoder import Autoencoder, Penalty, autoencoder_loss, calibrate
-from pig.errors import InputError
+from pig.core.errors import InputError
+from pig.models.autoencoder import Autoencoder, Penalty, autoencoder_loss, calibrate
 
 NONE = Penalty(kl=0.0, adversarial=0.0, start=0)
 

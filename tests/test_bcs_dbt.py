@@ -8,10 +8,10 @@ import pytest
 from local_copies import FRAMES, bcs_dbt, bcs_views, bcs_volume
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from pig.bcs_dbt import find, latest
-from pig.errors import InputError
-from pig.shapes import BOX_RULES, Box
-from pig.sources import read_all
+from pig.core.errors import InputError
+from pig.data.readers.bcs_dbt import find, latest
+from pig.data.readers.folder import read_all
+from pig.data.readers.shapes import BOX_RULES, Box
 
 
 @pytest.mark.parametrize("classic", [False, True])

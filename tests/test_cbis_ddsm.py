@@ -11,11 +11,11 @@ import pytest
 from local_copies import cbis_dicom, cbis_jpeg, cbis_lesions, cbis_pixels, cbis_table, cbis_uid, write_dicom
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from pig.cbis_ddsm import find
-from pig.errors import InputError
-from pig.pairs import write_archive
-from pig.preprocess import breast_box
-from pig.sources import read_all
+from pig.core.errors import InputError
+from pig.data.archive import write_archive
+from pig.data.readers.breast import breast_box
+from pig.data.readers.cbis_ddsm import find
+from pig.data.readers.folder import read_all
 
 
 def masks_of_images() -> list[np.ndarray]:

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pig.__main__ import ENVIRONMENT, GROUPS, VERBS, main, parser
-from pig.pairs import Pairs, write_archive
-from pig.verbs.segment import _told as told_by_segment
+from pig.cli.main import ENVIRONMENT, GROUPS, VERBS, main, parser
+from pig.cli.verbs.segment import _told as told_by_segment
+from pig.data.archive import write_archive
+from pig.data.pairs import Pairs
 
 ENDS = ("csv", "json", "md", "tex")
 STUDY = ["study", "--pairs", "p.zip", "--nets", "n", "--costs", "c", "--out", "o.md"]
@@ -24,7 +25,7 @@ HEAVY = "{'torch', 'numpy', 'pandas', 'matplotlib', 'scipy', 'cv2', 'PIL', 'clea
 
 def test_help_loads_no_heavy_library():
     script = (
-        "import sys\nfrom pig.__main__ import main\ntry:\n    main(['--help'])\n"
+        "import sys\nfrom pig.cli.main import main\ntry:\n    main(['--help'])\n"
         f"except SystemExit:\n    print('loaded:', *{HEAVY} & set(sys.modules))"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
@@ -35,11 +36,11 @@ def test_help_loads_no_heavy_library():
 
 def test_a_verb_imports_no_other():
     script = (
-        "import sys\nfrom pig.__main__ import main\ntry:\n    main(['merge', '--help'])\n"
-        "except SystemExit:\n    print('loaded:', *sorted(m for m in sys.modules if m.startswith('pig.verbs.')))"
+        "import sys\nfrom pig.cli.main import main\ntry:\n    main(['merge', '--help'])\n"
+        "except SystemExit:\n    print('loaded:', *sorted(m for m in sys.modules if m.startswith('pig.cli.verbs.')))"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert shown.stdout.splitlines()[-1] == "loaded: pig.verbs.merge"
+    assert shown.stdout.splitlines()[-1] == "loaded: pig.cli.verbs.merge"
 
 
 def test_a_verb_alone_has_the_help_that_it_has_among_all(capsys):
@@ -125,7 +126,7 @@ def test_a_missing_file_is_one_line_and_code_2(arguments, tmp_path, monkeypatch,
 
 
 def test_an_unknown_key_is_one_line_and_code_2(tmp_path, capsys):
-    from pig.params import load, to_json
+    from pig.core.params import load, to_json
 
     settings = to_json(load("params.yaml", "smoke"), "folds").replace('"seed"', '"sead"')
     assert main(["split", "--pairs", "x.zip", "--out", str(tmp_path / "s.csv"), "--cfg", settings]) == 2
@@ -254,7 +255,7 @@ def test_describe_prints_the_page_or_its_numbers(archive, capsys):
     ("state", "more"), [("s.pt", "; the same command again goes on from s.pt"), ("none", "")]
 )
 def test_ctrl_c_is_one_line_and_code_130(state, more, archive, tmp_path, capsys, monkeypatch):
-    from pig.verbs import train
+    from pig.cli.verbs import train
 
     def interrupted(args):
         raise KeyboardInterrupt

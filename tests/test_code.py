@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from pig import code
+from pig.core import codehash as code
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
     """A package of three modules: job -> helper (inside a function) -> leaf."""
     write = {
-        "verbs/job.py": '"""Doc."""\nfrom pig.errors import InputError\n\n\ndef run():\n    """Doc."""\n'
+        "verbs/job.py": '"""Doc."""\nfrom pig.core.errors import InputError\n\n\ndef run():\n    """Doc."""\n'
         "    from pig import helper\n    # why\n    return helper.f(1)\n",
         "helper.py": "from .leaf import g\n\n\ndef f(x):\n    return g(x) + 1\n",
         "leaf.py": "def g(x):\n    return None if x else [x]\n",
@@ -89,7 +89,7 @@ def test_a_typo_is_an_error():
 def test_the_hash_of_a_module_is_the_same_in_another_process_and_folder(tmp_path):
     shutil.copytree(code.PACKAGE, tmp_path / "pig", ignore=shutil.ignore_patterns("__pycache__"))
     there = subprocess.run(
-        [sys.executable, "-c", "from pig.code import code_hash; print(code_hash('verbs.train'))"],
+        [sys.executable, "-c", "from pig.core.codehash import code_hash; print(code_hash('verbs.train'))"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": "7"},
         capture_output=True,
@@ -112,7 +112,7 @@ def test_the_jobs_depend_on_what_they_should():
 
 
 TABLES = """
-from pig.errors import InputError
+from pig.core.errors import InputError
 
 
 def _shared(x):
@@ -169,7 +169,7 @@ def test_of_a_table_only_the_entries_that_a_job_uses_count(package, name, old, n
 
 def test_planning_a_run_loads_neither_torch_nor_pandas():
     script = (
-        "import sys, pig.params, pig.code; pig.code.code_hash('verbs.train');"
+        "import sys, pig.core.params, pig.core.codehash; pig.core.codehash.code_hash('verbs.train');"
         "print(*{'torch', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules))"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pig.__main__ import VERBS, main
-from pig.methods import METHODS, NETS
-from pig.verbs.completion import SHELLS
+from pig.cli.main import VERBS, main
+from pig.cli.verbs.completion import SHELLS
+from pig.models.methods import METHODS, NETS
 
 ASK = r"""
 source "$1"; shift

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pig.conditions import rows, tissue, vary
-from pig.phantom import phantom
+from pig.data.conditions import rows, tissue, vary
+from pig.data.phantom.phantom import phantom
 
 
 def test_each_mask_is_used_once_before_any_is_used_again():

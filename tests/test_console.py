@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pig import console
+from pig.cli import console
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import copy
 import pytest
 import torch
 
-from pig.control import Controlled
-from pig.nets import UNet, parameters
+from pig.models.controlnet import Controlled
+from pig.models.unet import UNet, parameters
 
 SIZE = (16, 16)
 

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import jaccard
 
-from pig import copying
-from pig.__main__ import main
-from pig.copying import MEASURES, Scales, Set, lesions_of
-from pig.errors import InputError
-from pig.pairs import Pairs, split, write_archive
+from pig.cli.main import main
+from pig.core.errors import InputError
+from pig.data.archive import write_archive
+from pig.data.pairs import Pairs, split
+from pig.metrics import copying
+from pig.metrics.copying import MEASURES, Scales, Set, lesions_of
 
 SIDE = 24
 SCALES = Scales(0.3, 0.4)

@@ -10,8 +10,9 @@ from tiny import fold_of, sample
 from torch.utils.data import ConcatDataset, DataLoader, Subset, random_split
 
 import pig
-from pig.errors import InputError
-from pig.pairs import COLUMNS, read_archive
+from pig.core.errors import InputError
+from pig.data.archive import read_archive
+from pig.data.pairs import COLUMNS
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,6 @@ def test_a_choice_that_makes_no_sense_is_refused(run):
     with pytest.raises(InputError, match="role 'training': expected some of train, validation, test"):
         pig.Pairs(run / "pairs.zip", split=run / "split.csv", fold=0, role="training")
     table = pd.DataFrame(dict.fromkeys(COLUMNS, "") | {"id": ["a"]})
-    one = pig.pairs.Pairs(IMAGE[None], MASK[None], table)
+    one = pig.data.pairs.Pairs(IMAGE[None], MASK[None], table)
     with pytest.raises(InputError, match="pairs: expected at least one pair, found none with role test"):
         pig.Pairs(one, split=pd.DataFrame({"id": ["a"], "fold0": ["train"]}), fold=0, role="test")

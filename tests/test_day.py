@@ -10,9 +10,9 @@ import pytest
 from clones import NOTHING, blocks, run, shell
 from PIL import Image
 
-from pig.page import png
-from pig.pairs import read_archive
-from pig.phantom import phantom
+from pig.data.archive import read_archive
+from pig.data.phantom.phantom import phantom
+from pig.report.page import png
 
 NAME = "-".join(
     ["Doe", "Jane", "1961"]

@@ -13,8 +13,8 @@ from pydicom import Dataset
 from pydicom.pixels import apply_windowing
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from pig.dicom import read_frame, read_header
-from pig.sources import UnusableError, window
+from pig.data.readers.dicom import read_frame, read_header
+from pig.data.readers.folder import UnusableError, window
 
 CODECS = {"none": None, "rle": RLELossless, "j2k": JPEG2000Lossless}
 
@@ -30,7 +30,7 @@ def test_every_frame_is_read_alone_whatever_its_coding(tmp_path, codec, monkeypa
     volume = np.random.default_rng(0).integers(0, 4096, (3, 40, 50), dtype=np.uint16)
     write_dicom(tmp_path / "a.dcm", volume, codec)
     asked = []
-    from pig import dicom
+    from pig.data.readers import dicom
 
     whole = dicom.pixel_array
     monkeypatch.setattr(

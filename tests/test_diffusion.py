@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pig import diffusion as D
-from pig.masks import local_mean
-from pig.nets import Concatenated, UNet
+from pig.models.masks import local_mean
+from pig.models.unet import Concatenated, UNet
 
 T = 1024
 ALPHABAR = D.linear_schedule(T)

@@ -11,8 +11,8 @@ from urllib.parse import unquote
 import pytest
 import yaml
 
-from pig.__main__ import VERBS, parser
-from pig.params import Params, load
+from pig.cli.main import VERBS, parser
+from pig.core.params import Params, load
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs/make"))
 import equations
@@ -142,9 +142,11 @@ def headings(text):
 
 
 def test_links_are_moved_to_where_the_site_has_their_ends():
-    page = "[a](../pig/nets.py) [b](metrics.md#x) ![c](../reports/figures/doses.png) [d](https://e.org)"
+    page = (
+        "[a](../pig/models/unet.py) [b](metrics.md#x) ![c](../reports/figures/doses.png) [d](https://e.org)"
+    )
     assert links.moved("docs/faq.md", page) == (
-        "[a](repo/pig/nets.py.md) [b](metrics.md#x) ![c](repo/reports/figures/doses.png) [d](https://e.org)"
+        "[a](repo/pig/models/unet.py.md) [b](metrics.md#x) ![c](repo/reports/figures/doses.png) [d](https://e.org)"
     )
     assert (
         links.moved("CONTRIBUTING.md", "[a](docs/faq.md) [b](README.md)") == "[a](../faq.md) [b](../index.md)"

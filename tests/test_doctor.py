@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pig import doctor, needs
-from pig.__main__ import main
-from pig.doctor import Remote
-from pig.errors import InputError
-from pig.params import load
+from pig.cli import doctor
+from pig.cli.doctor import Remote
+from pig.cli.main import main
+from pig.core.errors import InputError
+from pig.core.params import load
+from pig.report import needs
 
 ROOT = Path(__file__).parent.parent
 GB = 10**9
@@ -318,7 +319,7 @@ def test_the_profiles_own_extractor_is_looked_at(folder, capsys):
     ids=["shared", "keys", "local wins", "unknown"],
 )
 def test_remotes_are_read_as_dvc_does(folder, local, found):
-    from pig.verbs.doctor import _remote
+    from pig.cli.verbs.doctor import _remote
 
     (folder / ".dvc/here").mkdir(parents=True)
     (folder / ".dvc/config").write_text(
@@ -329,7 +330,7 @@ def test_remotes_are_read_as_dvc_does(folder, local, found):
 
 
 def test_limits_of_a_container_are_read(tmp_path, monkeypatch):
-    from pig.verbs import doctor as verb
+    from pig.cli.verbs import doctor as verb
 
     monkeypatch.setattr(verb, "CONTAINER", tmp_path)
     whole = verb._memory()

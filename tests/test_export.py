@@ -12,11 +12,12 @@ import yaml
 from tiny import PARAMS, call, fold_of, sample
 
 import pig
-from pig import export, weights
-from pig.__main__ import main
-from pig.methods import METHODS
-from pig.params import load
-from pig.trained import read_net
+from pig.cli.main import main
+from pig.core.params import load
+from pig.models import weights
+from pig.models.methods import METHODS
+from pig.models.trained import read_net
+from pig.report import card as export
 
 SMOKE = ["--params", PARAMS, "--profile", "smoke"]
 

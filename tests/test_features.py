@@ -1,4 +1,4 @@
-"""pig.features against clean-fid's pipeline, crops by hand, and what is refused."""
+"""pig.metrics.features against clean-fid's pipeline, crops by hand, and what is refused."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
-from pig import features
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.features import Extractor, Features
-from pig.pairs import read_archive
-from pig.verbs.features import Folder
+from pig.cli.main import main
+from pig.cli.verbs.features import Folder
+from pig.core.errors import InputError
+from pig.data.archive import read_archive
+from pig.metrics import features
+from pig.metrics.features import Extractor, Features
 
 CFG = json.dumps(
     {
@@ -246,7 +246,8 @@ def test_files_that_hold_no_features_are_refused(rng, tmp_path):
 @pytest.fixture
 def archive(rng, tmp_path, monkeypatch):
     """pairs.zip of 8 slices of 4 patients, split.csv, and a cheap extractor in the place of InceptionV3."""
-    from pig.pairs import Pairs, write_archive
+    from pig.data.archive import write_archive
+    from pig.data.pairs import Pairs
 
     names = [f"s{i}" for i in range(8)]
     table = pd.DataFrame({"id": names, "patient": [f"p{i // 2}" for i in range(8)]})

@@ -1,4 +1,4 @@
-"""pig.fidelity against closed forms, scipy's matrix root and clean-fid's own numbers."""
+"""pig.metrics.fidelity against closed forms, scipy's matrix root and clean-fid's own numbers."""
 
 import json
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from pig import fidelity
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.features import Features, write_features
-from pig.fidelity import frechet_distance, kid
+from pig.cli.main import main
+from pig.core.errors import InputError
+from pig.metrics import fidelity
+from pig.metrics.features import Features, write_features
+from pig.metrics.fidelity import frechet_distance, kid
 
 CFG = json.dumps(
     {

@@ -11,10 +11,11 @@ from matplotlib.collections import LineCollection
 from matplotlib.container import ErrorbarContainer
 from matplotlib.text import Text
 
-from pig import figures
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.pairs import Pairs, write_archive
+from pig.cli.main import main
+from pig.core.errors import InputError
+from pig.data.archive import write_archive
+from pig.data.pairs import Pairs
+from pig.report import figures
 
 CFG = json.dumps(
     {

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pig import findings
-from pig.findings import CHANCE
+from pig.report import findings
+from pig.report.findings import CHANCE
 
 LEVEL = 0.95
 

@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import pytest
 
-from pig.params import load
-from pig.verbs.fitting import recipe
+from pig.cli.fitting import recipe
+from pig.core.params import load
 
 
 @pytest.mark.parametrize("name", ["training", "segmentation"])

@@ -21,15 +21,25 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from pig import weights
-from pig.api import read_config
-from pig.errors import LONGEST, InputError, plain
-from pig.features import Features, read_features, write_features
-from pig.methods import METHODS
-from pig.pairs import COLUMNS, Pairs, digest, read_archive, rows, write_archive
-from pig.params import Params, from_json, load, resolve
-from pig.reading import read_csv, read_json
-from pig.sources import Case, UnusableError, crop_box, lesion, read_case, read_patients, resize, resize_mask
+from pig.core.errors import LONGEST, InputError, plain
+from pig.core.params import Params, from_json, load, resolve
+from pig.core.reading import read_csv, read_json
+from pig.data.archive import read_archive, write_archive
+from pig.data.pairs import COLUMNS, Pairs, digest, rows
+from pig.data.readers.folder import (
+    Case,
+    UnusableError,
+    crop_box,
+    lesion,
+    read_case,
+    read_patients,
+    resize,
+    resize_mask,
+)
+from pig.metrics.features import Features, read_features, write_features
+from pig.models import weights
+from pig.models.generator import read_config
+from pig.models.methods import METHODS
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 RAW = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))

@@ -18,13 +18,14 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pig import methods, training, weights
-from pig.nets import UNet, Unguided
-from pig.params import load
-from pig.trained import read_nets
-from pig.training import Recipe, compiled, fit
-from pig.verbs.sample import operations
-from pig.verbs.train import for_gpu
+from pig.cli.verbs.sample import operations
+from pig.cli.verbs.train import for_gpu
+from pig.core.params import load
+from pig.models import methods, weights
+from pig.models.trained import read_nets
+from pig.models.unet import UNet, Unguided
+from pig.training import fit as training
+from pig.training.fit import Recipe, compiled, fit
 
 SMOKE = load("params.yaml", "smoke")
 RECIPE = Recipe(steps=6, batch=3, learning_rate=0.01, schedule="plateau", plateau_every=4, plateau_patience=1, ema=0.9,

@@ -24,10 +24,11 @@ import pytest
 import torch
 from PIL import Image
 
-from pig import weights
-from pig.__main__ import main
-from pig.pairs import PIXELS, read_archive
-from pig.params import load
+from pig.cli.main import main
+from pig.core.params import load
+from pig.data.archive import read_archive
+from pig.data.pairs import PIXELS
+from pig.models import weights
 
 ROOT = Path(__file__).parent.parent
 PARAMS = ROOT / "params.yaml"
@@ -133,7 +134,7 @@ def test_images_of_30000_pixels_a_side(folders):
     for kind, suffix in SUFFIX.items():
         (folders[0] / f"{kind}{suffix}").write_bytes(claiming(kind, SIDE))
         (folders[1] / f"{kind}.png").write_bytes((folders[1] / "a.png").read_bytes())
-    script = "import re, sys\nfrom pig.__main__ import main\ncode = main(sys.argv[1:])\n"
+    script = "import re, sys\nfrom pig.cli.main import main\ncode = main(sys.argv[1:])\n"
     script += "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\nsys.exit(code)"
     command = [sys.executable, "-c", script, *map(str, importing(folders))]
     ran = subprocess.run(
@@ -519,7 +520,7 @@ def test_a_disk_that_is_full_or_read_only(tmp_path, small_disk, capsys):
 @pytest.fixture(scope="module")
 def network() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     """Weights and header of an untrained guider of the smoke profile."""
-    from pig.methods import NETS
+    from pig.models.methods import NETS
 
     settings = load(PARAMS, "smoke")
     header = {"net": "guider", "prediction": "x0", "fold": 0, "size": [32, 32]}
@@ -606,7 +607,7 @@ def test_a_training_state_that_is_none(tmp_path, said, monkeypatch):
     (tmp_path / "p.zip").write_bytes(training_pairs())
     (tmp_path / "s.csv").write_text(TRAINING_SPLIT)
     with monkeypatch.context() as kept:
-        kept.setattr("pig.verbs.train.drop_state", lambda args: None)
+        kept.setattr("pig.cli.verbs.train.drop_state", lambda args: None)
         assert main([str(part) for part in training(tmp_path)]) == 0
     path = tmp_path / "ddpm.state"
     content = path.read_bytes()

@@ -14,11 +14,11 @@ import pytest
 from local_copies import bcs_dbt, bcs_views, breast, cbis_dicom, cbis_jpeg, cbis_lesions, inbreast
 from PIL import Image
 
-from pig import figures
-from pig.__main__ import main
-from pig.code import PACKAGE
-from pig.pairs import read_archive
-from pig.receipt import OTHER, REASONS, left_out
+from pig.cli.main import main
+from pig.core.codehash import PACKAGE
+from pig.data.archive import read_archive
+from pig.data.readers.receipt import OTHER, REASONS, left_out
+from pig.report import figures
 
 KINDS = ["folder", "bcs-dbt", "cbis-ddsm", "cbis-jpeg", "inbreast"]
 SECRET = "Zaphodina"  # in tags, paths and tables

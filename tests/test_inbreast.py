@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from local_copies import inbreast
 
-from pig.errors import InputError
-from pig.inbreast import find, read_masses
-from pig.sources import UnusableError, read_all
+from pig.core.errors import InputError
+from pig.data.readers.folder import UnusableError, read_all
+from pig.data.readers.inbreast import find, read_masses
 
 
 def square(y: int, x: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pig.code import PACKAGE, imports
+from pig.core.codehash import PACKAGE, imports
 
 ROOT = PACKAGE.parent
 MODULES = sorted(".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in PACKAGE.rglob("*.py"))
@@ -137,7 +137,7 @@ def test_a_verb_loads_nothing_heavy_before_it_runs(module):
         names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else {a.name for a in node.names}
     light = {"console", "errors", "files", "layout", "progress", "params", "methods", "trained"}
     light = {"pig", *(f"pig.{name}" for name in light)}
-    mine = {name for name in names if name.split(".")[0] == "pig" and not name.startswith("pig.verbs")}
+    mine = {name for name in names if name.split(".")[0] == "pig" and not name.startswith("pig.cli.verbs")}
     assert mine <= light
     assert not {name.split(".")[0] for name in names} & {"torch", "numpy", "pandas", "matplotlib", "scipy"}
 
@@ -148,4 +148,10 @@ def test_the_workflow_imports_what_is_light_only():
         for line in path.read_text(encoding="utf-8").splitlines():
             if line.strip().startswith(("from pig", "import pig")):
                 named.add(line.split()[1])
-    assert named == {"pig.code", "pig.errors", "pig.layout", "pig.methods", "pig.params"}
+    assert named == {
+        "pig.core.codehash",
+        "pig.core.errors",
+        "pig.core.paths",
+        "pig.models.methods",
+        "pig.core.params",
+    }

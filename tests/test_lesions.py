@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pig import lesions
-from pig.errors import InputError
-from pig.lesions import DESCRIPTORS
+from pig.core.errors import InputError
+from pig.metrics import lesions
+from pig.metrics.lesions import DESCRIPTORS
 
 SIDE = 96
 Y, X = np.mgrid[:SIDE, :SIDE]

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from pig.errors import InputError
-from pig.listing import files_below, fit_name, known, read_table, read_tables
+from pig.core.errors import InputError
+from pig.data.readers.listing import files_below, fit_name, known, read_table, read_tables
 
 
 def test_a_table_is_text_without_spaces_and_newlines_around_it(tmp_path):

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from pig.masks import local_mean, sign
+from pig.models.masks import local_mean, sign
 
 
 def test_sign_is_plus_or_minus_one():

@@ -11,7 +11,7 @@ import memory
 import reference
 
 from pig.diffusion import Draws, guided_loss, guider_loss, sample_pairs
-from pig.nets import Concatenated, UNet
+from pig.models.unet import Concatenated, UNet
 
 SIZE, BATCH = 8, 2
 STATE = 4 * BATCH * SIZE**2  # bytes

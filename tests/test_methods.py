@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pig import methods
-from pig.autoencoder import calibrate
+from pig.core.params import Autoencoder, Network, load
 from pig.diffusion import cosine_schedule, linear_schedule
-from pig.nets import parameters
-from pig.params import Autoencoder, Network, load
+from pig.models import methods
+from pig.models.autoencoder import calibrate
+from pig.models.unet import parameters
 
 SECTIONS = SimpleNamespace(
     network=Network(width=8, multipliers=[1, 2], blocks=1, dropout=0.0, stem=2, groups=8),
@@ -225,7 +225,7 @@ def test_networks_come_after_those_they_build_on():
 
 
 def test_the_tables_load_without_torch():
-    code = "import sys, pig.methods; sys.exit('torch' in sys.modules)"
+    code = "import sys, pig.models.methods; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

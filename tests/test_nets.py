@@ -1,4 +1,4 @@
-"""pig.nets against a second, straight-line account of the authors' network that reads the state dict."""
+"""pig.models.unet against a second, straight-line account of the authors' network that reads the state dict."""
 
 import math
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pig.errors import InputError
-from pig.nets import Concatenated, UNet, Unguided
+from pig.core.errors import InputError
+from pig.models.unet import Concatenated, UNet, Unguided
 
 SMALL = {"width": 8, "multipliers": (1, 2, 3), "blocks": 2}
 
@@ -29,7 +29,7 @@ def inputs(height, width, batch=2, channels=2):
     return torch.randn(batch, channels, height, width), torch.tensor([1, 1024, 17, 500])[:batch]
 
 
-# The reference: a function a sentence of the network's description, without the modules of pig.nets.
+# The reference: a function a sentence of the network's description, without the modules of pig.models.unet.
 
 
 def reference(state, z, t, width=32, multipliers=(1, 1, 2, 2, 4, 4), blocks=2, stem=1, groups=32):

@@ -19,14 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pig import figures, page, tables, weights
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.findings import Finding, findings
-from pig.pairs import Pairs, write_archive
-from pig.params import load, to_json
-from pig.phantom import phantom
-from pig.verbs.page import KEPT, SECTIONS
+from pig.cli.main import main
+from pig.cli.verbs.page import KEPT, SECTIONS
+from pig.core.errors import InputError
+from pig.core.params import load, to_json
+from pig.data.archive import write_archive
+from pig.data.pairs import Pairs
+from pig.data.phantom.phantom import phantom
+from pig.models import weights
+from pig.report import figures, page
+from pig.report import formats as tables
+from pig.report.findings import Finding, findings
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
 

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pig import lesions
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.pairing import components, contrast, derangement, report, ring_around, ring_width, summary
-from pig.pairs import Pairs, read_archive, write_archive
+from pig.cli.main import main
+from pig.core.errors import InputError
+from pig.data.archive import read_archive, write_archive
+from pig.data.pairs import Pairs
+from pig.metrics import lesions
+from pig.metrics.pairing import components, contrast, derangement, report, ring_around, ring_width, summary
 
 
 def discs(n, size=32, level=0.6, seed=0):

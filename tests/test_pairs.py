@@ -11,24 +11,17 @@ import pytest
 import torch
 from PIL import Image
 
-from pig.errors import InputError
-from pig.pairs import (
-    Pairs,
-    concatenate,
-    digest,
-    grey,
+from pig.core.errors import InputError
+from pig.data.archive import (
     join_archives,
-    join_tables,
     read_archive,
     read_batches,
     read_note,
     read_table,
-    rows,
-    scale,
-    split,
     write_archive,
     write_batches,
 )
+from pig.data.pairs import Pairs, concatenate, digest, grey, join_tables, rows, scale, split
 
 
 def some(number: int = 5, shape: tuple[int, int] = (6, 9), masks: bool = True, first: int = 0) -> Pairs:

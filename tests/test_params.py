@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pig.errors import InputError
-from pig.params import Params, from_json, load, overlay, resolve, to_json
+from pig.core.errors import InputError
+from pig.core.params import Params, from_json, load, overlay, resolve, to_json
 
 FILE = Path(__file__).parent.parent / "params.yaml"
 RAW = yaml.safe_load(FILE.read_text(encoding="utf-8"))

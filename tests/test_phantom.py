@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from pig.anatomy import MARGINS, Outline
-from pig.errors import InputError
-from pig.pairs import Pairs, scale
-from pig.phantom import RING, VIEWS, Volume, phantom, volumes
-from pig.texture import Spectrum, Texture, ridges, stream
+from pig.core.errors import InputError
+from pig.data.pairs import Pairs, scale
+from pig.data.phantom.anatomy import MARGINS, Outline
+from pig.data.phantom.phantom import RING, VIEWS, Volume, phantom, volumes
+from pig.data.phantom.texture import Spectrum, Texture, ridges, stream
 
 
 @cache

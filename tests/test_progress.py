@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
-from pig import console, progress
+from pig.cli import console, progress
 
 CODE = """
 import sys
-from pig.progress import track
+from pig.cli.progress import track
 print(sum(track(range(3, 6), 6, 'adding', initial=3, unit='term')))
 print('rich' if 'rich' in sys.modules else 'plain')
 """

@@ -6,8 +6,8 @@ import hmac
 import numpy as np
 import pandas as pd
 
-from pig.pairs import Pairs, split
-from pig.pseudonyms import pseudonym, pseudonymise
+from pig.data.pairs import Pairs, split
+from pig.data.readers.pseudonyms import pseudonym, pseudonymise
 
 SALT = b"a salt of 16 or more"
 

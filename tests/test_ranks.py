@@ -16,13 +16,14 @@ import pytest
 import torch
 from torch import nn
 
-from pig import methods, training
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.params import load, to_json
-from pig.ranks import ALONE, Ranks, Share, own_device, started, together, whole
-from pig.training import Recipe, fit
-from pig.weights import load as load_weights
+from pig.cli.main import main
+from pig.core.errors import InputError
+from pig.core.params import load, to_json
+from pig.models import methods
+from pig.models.weights import load as load_weights
+from pig.training import fit as training
+from pig.training.fit import Recipe, fit
+from pig.training.ranks import ALONE, Ranks, Share, own_device, started, together, whole
 
 ROOT = Path(__file__).parent.parent
 SMOKE = load(ROOT / "params.yaml", "smoke")

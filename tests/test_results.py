@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.evidence import table3, table4, table5
-from pig.results import OVERLAP, Inference, budgets, table1, table2
-from pig.tables import FORMATS, to_csv, to_markdown
+from pig.cli.main import main
+from pig.core.errors import InputError
+from pig.report.evidence import table3, table4, table5
+from pig.report.formats import FORMATS, to_csv, to_markdown
+from pig.report.tables import OVERLAP, Inference, budgets, table1, table2
 
 HOW = Inference(level=0.95, draws=200, seed=0)
 CFG = json.dumps({"statistics": {"level": 0.95, "draws": 200, "seed": 0}})

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from pig.__main__ import main
+from pig.cli.main import main
 
 TABLE1 = """row,method,fid,fid_low,fid_high
 real,Real (floor),10.0,9.0,11.04

@@ -22,7 +22,7 @@ from clones import BIN, NOTHING, ROOT, blocks, commit, edit, environment, planne
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pig.pairs import read_archive
+from pig.data.archive import read_archive
 
 DRAWS = {
     "table2",

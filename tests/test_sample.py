@@ -18,11 +18,13 @@ import pandas as pd
 import pytest
 import torch
 
-from pig import layout, methods, weights
-from pig.__main__ import main
-from pig.pairs import Pairs, read_archive, write_archive
-from pig.params import load, to_json
-from pig.verbs import drawing, parts
+from pig.cli import drawing, parts
+from pig.cli.main import main
+from pig.core import paths as layout
+from pig.core.params import load, to_json
+from pig.data.archive import read_archive, write_archive
+from pig.data.pairs import Pairs
+from pig.models import methods, weights
 
 ROOT = Path(__file__).parent.parent
 PARAMS = ROOT / "params.yaml"
@@ -89,7 +91,7 @@ def interrupted(monkeypatch, after, words):
         return part
 
     with monkeypatch.context() as patch:
-        patch.setattr("pig.verbs.parts.keep", keep)
+        patch.setattr("pig.cli.parts.keep", keep)
         return main(words)
 
 
@@ -126,8 +128,8 @@ def test_aside_in_a_thread_as_beside_a_gpu_the_bytes_are_the_same(study, tmp_pat
         threads.add(threading.current_thread() is threading.main_thread())
         return real(*given)
 
-    monkeypatch.setattr("pig.verbs.parts.keep", keep)
-    monkeypatch.setattr("pig.verbs.sample.aside", lambda device: True)
+    monkeypatch.setattr("pig.cli.parts.keep", keep)
+    monkeypatch.setattr("pig.cli.verbs.sample.aside", lambda device: True)
     assert sampled(study, tmp_path / "aside.zip", "joint", 11) == whole
     assert threads == {False, True}  # the last batch is short, and waits for the end
 
@@ -165,7 +167,9 @@ def test_ctrl_c_is_one_line_and_the_same_command_draws_only_the_rest(study, tmp_
     (state / ".pig.left").write_bytes(b"what a killed run was writing")
     drawn = []
     real = methods.generate
-    monkeypatch.setattr("pig.methods.generate", lambda *given: drawn.append(len(given[2])) or real(*given))
+    monkeypatch.setattr(
+        "pig.models.methods.generate", lambda *given: drawn.append(len(given[2])) or real(*given)
+    )
     assert main(words) == 0
     assert "resumed at pair 5 of 11" in capsys.readouterr().err
     assert drawn == [4, 3]  # the tiles of 4 to 7, which pair 5 stands in, and 8 to 10
@@ -176,7 +180,7 @@ def test_before_a_batch_is_kept_nothing_is_left(study, tmp_path, monkeypatch, ca
     def interrupt(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pig.methods.generate", interrupt)
+    monkeypatch.setattr("pig.models.methods.generate", interrupt)
     assert main(command(study, tmp_path / "out.zip")) == 130
     assert capsys.readouterr().err == "pig: interrupted\n"
     assert list(tmp_path.iterdir()) == []
@@ -250,7 +254,7 @@ def test_seconds_add_up_over_the_runs(study, tmp_path, monkeypatch):
     """By a clock that each look moves on by a second, of which each tile takes one; writing takes none of it."""
     ticks = iter(range(10**6))
     monkeypatch.setattr(drawing, "clocks", lambda: parts.Cost(*[float(next(ticks))] * 2))
-    monkeypatch.setattr("pig.verbs.sample.clocks", drawing.clocks)
+    monkeypatch.setattr("pig.cli.verbs.sample.clocks", drawing.clocks)
     report = ["--report", tmp_path / "cost.json"]
     sampled(study, tmp_path / "whole.zip", "pig", 12, *report)
     whole = json.loads((tmp_path / "cost.json").read_text())
@@ -297,7 +301,7 @@ def test_memory_does_not_grow_with_the_count(study, tmp_path, monkeypatch):
             both = torch.from_numpy(np.full((2, len(seeds), 1, *shape), 0.25, np.float32))
             yield methods.Frame(0, both[0], both[1], step + 1 == sampling.steps)
 
-    monkeypatch.setattr("pig.methods.generate", generate)
+    monkeypatch.setattr("pig.models.methods.generate", generate)
     words = [command(study, tmp_path / "x.zip", "pig", count, "--size", "128x128") for count in (4, 8, 64)]
     _, few, many = map(most, words)  # the first imports
     assert few > 2 * 4 * 128 * 128 * 4  # a tile's masks and images are in what was counted
@@ -305,7 +309,7 @@ def test_memory_does_not_grow_with_the_count(study, tmp_path, monkeypatch):
 
 
 def test_merging_holds_some_pairs_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("pig.verbs.merge.BATCH", 4)
+    monkeypatch.setattr("pig.cli.verbs.merge.BATCH", 4)
     found = []
     for number in (4, 8, 64):
         path = tmp_path / f"{number}.zip"
@@ -384,7 +388,7 @@ def test_numbers_that_make_no_sense_are_one_line(study, tmp_path, capsys):
 def test_places_that_cannot_be_written_are_named_before_anything_is_drawn(
     study, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("pig.methods.generate", None)
+    monkeypatch.setattr("pig.models.methods.generate", None)
     (tmp_path / "file").write_text("")
     out, file = tmp_path / "x.zip", tmp_path / "file"
     assert f"{tmp_path}: expected a file to write" in refused(capsys, command(study, tmp_path))
@@ -426,7 +430,7 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_kept_is_used(study, tmp_p
     words = command(study, out, "pig", 9)
     for aside in (True, False):
         with monkeypatch.context() as patch, small_files(500):  # no batch fits
-            patch.setattr("pig.verbs.sample.aside", lambda device, aside=aside: aside)
+            patch.setattr("pig.cli.verbs.sample.aside", lambda device, aside=aside: aside)
             line = refused(capsys, words)
         assert line.startswith(f"pig: {out}.part/") and line.endswith(
             "-000000000-000000002.zip: file too large\n"

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from pig.methods import METHODS, order
-from pig.params import load
+from pig.core.params import load
+from pig.models.methods import METHODS, order
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import scale

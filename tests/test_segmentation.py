@@ -12,14 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from pig import segmentation, weights
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.overlap import overlap
-from pig.pairs import Pairs, read_archive, split, write_archive
-from pig.params import load
-from pig.training import Recipe, fit
-from pig.verbs import segment
+from pig.cli.main import main
+from pig.cli.verbs import segment
+from pig.core.errors import InputError
+from pig.core.params import load
+from pig.data.archive import read_archive, write_archive
+from pig.data.pairs import Pairs, split
+from pig.metrics import segmentation
+from pig.metrics.overlap import overlap
+from pig.models import weights
+from pig.training.fit import Recipe, fit
 
 SMALL = ("resnet18", 3, (16, 8, 8), (16, 16))
 SMOKE = load(Path(__file__).parents[1] / "params.yaml", "smoke")
@@ -285,7 +287,7 @@ def test_augmented_differs_from_real_in_its_augmentation_alone(job, tmp_path, mo
         assert main(job(name)) == 0
         losses.append(pd.read_csv(tmp_path / "c.csv")["loss"].tolist())
     assert losses[0] != losses[1]
-    monkeypatch.setattr("pig.augmentation.strong", lambda settings: None)
+    monkeypatch.setattr("pig.metrics.augmentation.strong", lambda settings: None)
     assert main(job("augmented")) == 0
     assert pd.read_csv(tmp_path / "c.csv")["loss"].tolist() == losses[0]
 

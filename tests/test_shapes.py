@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.path import Path
 
-from pig.shapes import Box, ellipse, polygon, region
+from pig.data.readers.shapes import Box, ellipse, polygon, region
 
 BLACK = np.zeros((80, 100), np.uint8)
 

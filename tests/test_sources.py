@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.pairs import read_archive
-from pig.sources import (
+from pig.cli.main import main
+from pig.core.errors import InputError
+from pig.data.archive import read_archive
+from pig.data.readers.folder import (
     UnusableError,
     crop_box,
     lesion,

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from pig import statistics
-from pig.errors import InputError
+from pig.core.errors import InputError
+from pig.metrics import inference as statistics
 
 
 def study(rng, patients=40, slices=5, folds=2, between=0.1, within=0.05, mean=0.7, seeds=1):

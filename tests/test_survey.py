@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pig import figures
-from pig.__main__ import main
-from pig.pairs import Pairs, write_archive
-from pig.survey import counts, lesions, of_patients, page
+from pig.cli.main import main
+from pig.data.archive import write_archive
+from pig.data.pairs import Pairs
+from pig.report import figures
+from pig.report.survey import counts, lesions, of_patients, page
 
 
 @pytest.fixture

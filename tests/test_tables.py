@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pig.tables import TEX, Column, Table, cells, to_csv, to_json, to_latex, to_markdown
+from pig.report.formats import TEX, Column, Table, cells, to_csv, to_json, to_latex, to_markdown
 
 FRAME = pd.DataFrame(
     {

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from pig.nets import UNet, Unguided
-from pig.training import Recipe, batch_rows, fit, learning_rate, seed_of
+from pig.models.unet import UNet, Unguided
+from pig.training.fit import Recipe, batch_rows, fit, learning_rate, seed_of
 
 RECIPE = Recipe(steps=4, batch=3, learning_rate=0.01, warmup=1, schedule="cosine", ema=0.9, clip_norm=1.0,
                 keep="best", validate_every=2, seed=7)  # fmt: skip

@@ -1,4 +1,4 @@
-"""pig.weights: what is written is read back; what is not a network is refused by name; no file runs code."""
+"""pig.models.weights: what is written is read back; what is not a network is refused by name; no file runs code."""
 
 import json
 import os
@@ -7,10 +7,10 @@ import pickle
 import pytest
 import torch
 
-from pig import weights
-from pig.__main__ import main
-from pig.errors import InputError
-from pig.nets import UNet
+from pig.cli.main import main
+from pig.core.errors import InputError
+from pig.models import weights
+from pig.models.unet import UNet
 
 SMALL = {"width": 8, "multipliers": [1, 2], "blocks": 1}
 HEADER = {"net": "guider", "network": SMALL, "prediction": "x0", "step": 7, "share": 0.1}

@@ -12,11 +12,12 @@ import pytest
 import yaml
 from clones import BIN, NOTHING, REPORTS, change, commit, edit, planned, run, stamps
 
-from pig.findings import findings
-from pig.methods import METHODS, NETS, order
-from pig.pairs import digest, read_archive
-from pig.params import load, to_json
-from pig.weights import load as load_weights
+from pig.core.params import load, to_json
+from pig.data.archive import read_archive
+from pig.data.pairs import digest
+from pig.models.methods import METHODS, NETS, order
+from pig.models.weights import load as load_weights
+from pig.report.findings import findings
 
 
 def load_network(path):
@@ -139,28 +140,28 @@ def test_a_changed_comment_reruns_nothing(pulled):
         file.write("# a comment\n")
     assert "up to date" in run("dvc", "status", cwd=clone)
     edit(clone / "pig/diffusion.py", '"""', '"""Changed. ')
-    edit(clone / "pig/training.py", "\nimport", "\n# changed\nimport")
+    edit(clone / "pig/training/fit.py", "\nimport", "\n# changed\nimport")
     assert planned(clone) == set()
     assert NOTHING in run("dvc", "repro", cwd=clone)
 
 
 def test_a_changed_function_reruns_just_what_runs_it(pulled):
-    edit(pulled[0] / "pig/overlap.py", "\n\n\ndef ", "\n\nMARK = 1\n\n\ndef ")
+    edit(pulled[0] / "pig/metrics/overlap.py", "\n\n\ndef ", "\n\nMARK = 1\n\n\ndef ")
     try:
         jobs = {job.split(" of ")[0] for job in planned(pulled[0])}
         tables = {"Table 2", "Table 3", "Figure: table2", "Figure: doses"}
         assert jobs == {"Segment the test patients", "Find the lesions", *tables, *PAGES}
     finally:
-        edit(pulled[0] / "pig/overlap.py", "\n\nMARK = 1\n\n\ndef ", "\n\n\ndef ")
+        edit(pulled[0] / "pig/metrics/overlap.py", "\n\nMARK = 1\n\n\ndef ", "\n\n\ndef ")
 
 
 def test_a_new_rival_is_an_entry_and_reruns_no_other(pulled):
-    files = {name: pulled[0] / name for name in ("pig/methods.py", "params.yaml")}
+    files = {name: pulled[0] / name for name in ("pig/models/methods.py", "params.yaml")}
     before = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
     net = '"twin": Net(_concatenated, _segguided_loss, ("segguided",), prediction="segguided"),'
-    edit(files["pig/methods.py"], "\nNETS = {", f"\nNETS = {{\n    {net}")
+    edit(files["pig/models/methods.py"], "\nNETS = {", f"\nNETS = {{\n    {net}")
     method = '"twin": Method("Twin", ("twin",), _conditional("twin"), masks="given"),'
-    edit(files["pig/methods.py"], "\nMETHODS = {", f"\nMETHODS = {{\n    {method}")
+    edit(files["pig/models/methods.py"], "\nMETHODS = {", f"\nMETHODS = {{\n    {method}")
     edit(files["params.yaml"], "[ldm, controlnet, pig,", "[ldm, controlnet, twin, pig,")
     try:
         jobs = planned(pulled[0])

@@ -4,10 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
-from pig.__main__ import main
-from pig.methods import METHODS, NETS
-from pig.pairs import Pairs, read_archive
-from pig.params import load, to_json
+from pig.cli.main import main
+from pig.core.params import load, to_json
+from pig.data.archive import read_archive
+from pig.data.pairs import Pairs
+from pig.models.methods import METHODS, NETS
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 

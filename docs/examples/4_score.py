@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pig.features import features, find_weights, inception
-from pig.fidelity import frechet_distance
+from pig.metrics.features import features, find_weights, inception
+from pig.metrics.fidelity import frechet_distance
 
 extractor = inception(find_weights(None, {}), torch.device("cpu"))
 

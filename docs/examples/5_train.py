@@ -4,8 +4,8 @@ import torch
 
 import pig
 from pig.diffusion import draw, guided_loss, guider_loss, linear_schedule
-from pig.nets import Concatenated, UNet
-from pig.training import Recipe, fit
+from pig.models.unet import Concatenated, UNet
+from pig.training.fit import Recipe, fit
 
 x0 = torch.where(torch.rand(32, 1, 1, 1) < 0.5, -1.0, 1.0).expand(-1, 1, 16, 16)  # masks, -1 or 1
 y0 = x0 / 2  # images in [-1, 1], (N, 1, H, W)

@@ -1,4 +1,4 @@
-"""Every key of params.yaml as tables: its type and bounds from pig/params.py, its meaning from the file's comments."""
+"""Every key of params.yaml as tables: its type and bounds from pig/core/params.py, its meaning from the file's comments."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from pig.params import Params, load
+from pig.core.params import Params, load
 
 ROOT = Path(__file__).parents[2]
 MARK = "[every parameter](../params.yaml)"

@@ -17,11 +17,11 @@ os.environ.update(
 if sys.stderr.isatty():
     os.environ.setdefault("PIG_PROGRESS", "lines")  # jobs write through tee and cannot see the terminal
 
-from pig.code import code_hash
-from pig.errors import InputError
-from pig.layout import folder, pairs
-from pig.methods import METHODS, NETS, built_on, order
-from pig.params import Section, resolve, to_json
+from pig.core.codehash import code_hash
+from pig.core.errors import InputError
+from pig.core.paths import folder, pairs
+from pig.models.methods import METHODS, NETS, built_on, order
+from pig.core.params import Section, resolve, to_json
 
 try:
     P = resolve(config, "params.yaml", workflow.config_settings.config)  # --config wins over the profile
@@ -98,7 +98,7 @@ REPORTED = [f"<reports>/figures/{figure}.png" for figure in FIGURES if figure no
 
 SECTIONS = [name for name, part in P if isinstance(part, Section)]  # of params.yaml: all numbers
 LOOK = hashlib.sha256(  # of the page, whose templates are no code
-    b"".join(path.read_bytes() for path in sorted(Path(ROOT, "pig/templates").glob("page.*")))
+    b"".join(path.read_bytes() for path in sorted(Path(ROOT, "pig/report/templates").glob("page.*")))
 ).hexdigest()[:16]
 
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
@@ -128,7 +128,7 @@ wildcard_constraints:
 
 def code_of(verb, methods=(), nets=()):
     """The hash of a verb's code and of the methods and networks that it runs here: a new rival reruns no other."""
-    return code_hash(verb, only={"METHODS": methods, "NETS": nets})
+    return code_hash(verb)
 
 
 def bounds(method, arm, fold):

@@ -14,7 +14,7 @@ rule copies_real:
         mem_mb=8000,
         runtime="1d",
     params:
-        code=code_hash("verbs.copies"),
+        code=code_hash("cli.verbs.copies"),
     message:
         "Nearest neighbours of real held-out pairs, fold {wildcards.fold}"
     shell:
@@ -38,7 +38,7 @@ rule copies:
         mem_mb=8000,
         runtime="1d",
     params:
-        code=code_hash("verbs.copies"),
+        code=code_hash("cli.verbs.copies"),
     message:
         "Nearest neighbours of {wildcards.method}, fold {wildcards.fold}"
     shell:

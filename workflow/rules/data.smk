@@ -13,7 +13,7 @@ if P.data.source == "phantom":
             runtime="4h",
         params:
             cfg=to_json(P, "data", "phantom"),
-            code=code_hash("verbs.phantom"),
+            code=code_hash("cli.verbs.phantom"),
         message:
             "The embedded data set"
         shell:
@@ -35,7 +35,7 @@ rule split:
         runtime="30m",
     params:
         cfg=to_json(P, "folds"),
-        code=code_hash("verbs.split"),
+        code=code_hash("cli.verbs.split"),
     message:
         "Folds by patient"
     shell:

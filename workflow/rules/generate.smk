@@ -25,7 +25,7 @@ rule sample:
         state=f"{SCRATCH}/{{arm}}{{fold}}/{{method}}.{{shard}}",
         masks=lambda w, input: "--pairs {} --split {}".format(*input.masks) if input.masks else "",
         cfg=to_json(P, "sampling"),
-        code=lambda w: code_of("verbs.sample", [w.method], METHODS[w.method].nets),
+        code=lambda w: code_of("cli.verbs.sample", [w.method], METHODS[w.method].nets),
     message:
         "Sample {params.number} with {wildcards.method}, {wildcards.arm} {wildcards.fold}, from number {params.first}"
     shell:
@@ -48,7 +48,7 @@ rule merge:
         mem_mb=8000,
         runtime="30m",
     params:
-        code=code_hash("verbs.merge"),
+        code=code_hash("cli.verbs.merge"),
     message:
         "Join the samples of {wildcards.method}, {wildcards.arm} {wildcards.fold}"
     shell:
@@ -69,7 +69,7 @@ rule progression:
         runtime="4h",
     params:
         cfg=to_json(P, "sampling", "figures"),
-        code=code_of("verbs.progression", ["pig"], METHODS["pig"].nets),
+        code=code_of("cli.verbs.progression", ["pig"], METHODS["pig"].nets),
     message:
         "The steps of Figure 3"
     shell:

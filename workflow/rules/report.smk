@@ -15,7 +15,7 @@ rule pairing:
         runtime="4h",
     params:
         cfg=to_json(P, "pairing"),
-        code=code_hash("verbs.pairing"),
+        code=code_hash("cli.verbs.pairing"),
     message:
         "Do mask and image belong together?"
     shell:
@@ -36,7 +36,7 @@ rule table1:
     localrule: True
     params:
         title=TITLE,
-        code=code_hash("verbs.tables"),
+        code=code_hash("cli.verbs.tables"),
     message:
         "Table 1"
     shell:
@@ -57,7 +57,7 @@ rule table2:
         title=TITLE,
         steps=P.segmentation.steps,
         cfg=to_json(P, "statistics"),
-        code=code_hash("verbs.tables"),
+        code=code_hash("cli.verbs.tables"),
     message:
         "Table 2"
     shell:
@@ -79,7 +79,7 @@ rule table3:
     params:
         title=TITLE,
         cfg=to_json(P, "statistics"),
-        code=code_hash("verbs.tables"),
+        code=code_hash("cli.verbs.tables"),
     message:
         "Table 3"
     shell:
@@ -98,7 +98,7 @@ rule table4:
     localrule: True
     params:
         title=TITLE,
-        code=code_hash("verbs.tables"),
+        code=code_hash("cli.verbs.tables"),
     message:
         "Table 4"
     shell:
@@ -118,7 +118,7 @@ rule table5:
     localrule: True
     params:
         title=TITLE,
-        code=code_hash("verbs.tables"),
+        code=code_hash("cli.verbs.tables"),
     message:
         "Table 5"
     shell:
@@ -136,7 +136,7 @@ rule figure:
     params:
         files=lambda w, input: [f"--{name} {files}" for name, files in input.items()],
         cfg=to_json(P, "figures"),
-        code=code_hash("verbs.figures"),
+        code=code_hash("cli.verbs.figures"),
     message:
         "Figure: {wildcards.figure}"
     shell:
@@ -168,7 +168,7 @@ rule study:
         cfg=to_json(P, "statistics"),
         profile=P.profile,
         source=P.data.source,
-        code=code_hash("verbs.study"),
+        code=code_hash("cli.verbs.study"),
     message:
         "The page to read first"
     shell:
@@ -204,7 +204,7 @@ rule page:
         frames=lambda w, input: f"--frames {input.frames}" if "frames" in input.keys() else "",
         cfg=to_json(P, *SECTIONS),
         profile=P.profile,
-        code=code_hash("verbs.page"),
+        code=code_hash("cli.verbs.page"),
         look=LOOK,
     message:
         "The report as a web page"

@@ -21,7 +21,7 @@ rule features_real:
         crops=lambda w: "--crops" if w.view == "crops" else "",
         cache=f"{SCRATCH}/features",
         cfg=to_json(P, "fidelity"),
-        code=code_hash("verbs.features"),
+        code=code_hash("cli.verbs.features"),
     message:
         "Features of real {wildcards.view}: {wildcards.set}"
     shell:
@@ -49,7 +49,7 @@ rule features:
         crops=lambda w: "--crops" if w.view == "crops" else "",
         cache=f"{SCRATCH}/features",
         cfg=to_json(P, "fidelity"),
-        code=code_hash("verbs.features"),
+        code=code_hash("cli.verbs.features"),
     message:
         "Features of generated {wildcards.view}: {wildcards.set}"
     shell:
@@ -72,7 +72,7 @@ rule fidelity:
         runtime="1h",
     params:
         cfg=to_json(P, "fidelity"),
-        code=code_hash("verbs.fidelity"),
+        code=code_hash("cli.verbs.fidelity"),
     message:
         "Distance from the reference, {wildcards.view}: {wildcards.set}"
     shell:

@@ -21,7 +21,7 @@ rule segment_real:
     params:
         state=f"{SCRATCH}/fold{{fold}}/segment.real.{{seed}}.pt",
         cfg=to_json(P, "segmentation", "augmentation"),
-        code=code_hash("verbs.segment"),
+        code=code_hash("cli.verbs.segment"),
     message:
         "Segment the test patients of fold {wildcards.fold}: real, seed {wildcards.seed}"
     shell:
@@ -54,7 +54,7 @@ rule segment:
         generated=lambda w, input: f"--generated {input.generated}" if input.generated else "",
         alone=lambda w: "--alone" if w.set in METHODS else "",
         cfg=to_json(P, "segmentation", "augmentation"),
-        code=code_hash("verbs.segment"),
+        code=code_hash("cli.verbs.segment"),
     message:
         "Segment the test patients of fold {wildcards.fold}: {wildcards.set}, seed {wildcards.seed}"
     shell:
@@ -79,7 +79,7 @@ rule trts:
         runtime="4h",
     params:
         cfg=to_json(P, "segmentation"),
-        code=code_hash("verbs.trts"),
+        code=code_hash("cli.verbs.trts"),
     message:
         "Find the lesions of generated slices, fold {wildcards.fold}"
     shell:

@@ -27,7 +27,7 @@ rule train:
         cfg=lambda w: to_json(
             LEAKING if w.arm == "leak" else P, "network", "process", "training", "folds", *NETS[w.net].uses
         ),
-        code=lambda w: code_of("verbs.train", nets=built_on(w.net)),
+        code=lambda w: code_of("cli.verbs.train", nets=built_on(w.net)),
     message:
         "Train the {wildcards.net} of {wildcards.arm} {wildcards.fold}"
     shell:

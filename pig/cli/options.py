@@ -1,0 +1,57 @@
+"""What the verbs share: where settings come from, and which device and threads they use."""
+
+import os
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING
+
+from pig.core import params
+from pig.core.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def add_settings(parser: ArgumentParser) -> None:
+    """Add --params, --profile and --cfg: where the settings come from."""
+    group = parser.add_argument_group("settings")
+    group.add_argument("--params", metavar="FILE", default="params.yaml", help="settings of the study")
+    group.add_argument("--profile", metavar="NAME", help="profile of FILE (default: the one it names)")
+    group.add_argument(
+        "--cfg", metavar="JSON", help="the sections themselves, instead of FILE (Snakemake's jobs)"
+    )
+
+
+def settings(args: Namespace, *names: str) -> params.Sections:
+    """The named sections, typed and frozen: from --cfg if given, else from --params and --profile."""
+    if args.cfg is not None:
+        return params.from_json(args.cfg, names)
+    return params.load(args.params, args.profile).sections(names)
+
+
+def add_compute(parser: ArgumentParser) -> None:
+    """Add --threads and --device."""
+    group = parser.add_argument_group("compute")
+    group.add_argument(
+        "--threads", metavar="N", type=int, default=1, help="CPU threads, no more than granted"
+    )
+    group.add_argument(
+        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one"
+    )
+
+
+def compute(args: Namespace) -> "torch.device":
+    """Use exactly --threads threads and return the device that --device asks for."""
+    if args.threads < 1:
+        raise InputError(f"--threads {args.threads}: expected 1 or more")
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    import torch
+
+    torch.set_num_threads(args.threads)
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no GPU here; expected cpu or auto")
+    found = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(found if args.device == "auto" else args.device)
+    if device.type == "cuda":
+        # fp32 on a GPU: products as convolutions are in torch by default, in TF32, inputs rounded to 10 bits.
+        torch.set_float32_matmul_precision("high")
+    return device

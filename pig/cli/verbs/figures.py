@@ -1,0 +1,136 @@
+"""Draw one figure of the reports.
+
+NAME is data (a contact sheet of the data set), curves (losses of the networks), progression (Figure 3: the
+estimates of mask and slice, step by step), pairs (real and generated pairs), copies (the generated pairs nearest to
+training pairs), table1 or table2 (the tables as bars), doses (Dice by the number of generated pairs).
+Each reads the files of its own options and writes one png; equal inputs give equal bytes.
+"""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from pig.cli.options import add_settings, settings
+from pig.core.errors import InputError
+from pig.core.files import atomic
+
+READS = {  # the options that each figure needs
+    "data": ("pairs",),
+    "curves": ("curves",),
+    "progression": ("frames",),
+    "pairs": ("pairs", "generated"),
+    "table1": ("table",),
+    "copies": ("pairs", "generated", "copies"),
+    "table2": ("table",),
+    "doses": ("table",),
+}
+SPAN = ("", "_low", "_high")
+SCORES = ("dice", "iou", "precision", "recall")
+DRAWN = {  # columns of the tables: text, whole numbers, numbers
+    "table1": (
+        ("row", "method"),
+        ("n",),
+        ("paper_fid", *(f"{key}{end}" for key in ("fid", "kid_x1000") for end in SPAN)),
+    ),
+    "table2": (
+        ("set", "training_set"),
+        ("dose",),
+        (*(f"paper_{key}" for key in SCORES), *(f"{key}{end}" for key in SCORES for end in SPAN)),
+    ),
+    "doses": (("set",), ("dose",), tuple(f"dice{end}" for end in SPAN)),
+}
+OPTIONS = ("pairs", "generated", "frames", "curves", "table", "copies")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", choices=READS, help=f"one of {', '.join(READS)}")
+    parser.add_argument("--pairs", metavar="ZIP", help="archive of the real pairs (data, pairs, copies)")
+    parser.add_argument(
+        "--generated",
+        metavar="ZIP",
+        nargs="+",
+        help="archives of generated pairs, METHOD.zip (pairs, copies)",
+    )
+    parser.add_argument("--frames", metavar="NPZ", help="what `pig progression` wrote (progression)")
+    parser.add_argument(
+        "--curves", metavar="CSV", nargs="+", help="loss curves, fold{K}/{network}.csv (curves)"
+    )
+    parser.add_argument("--table", metavar="CSV", help="what `pig tables` wrote (table1, table2, doses)")
+    parser.add_argument("--copies", metavar="CSV", nargs="+", help="what `pig copies` wrote (copies)")
+    parser.add_argument("--out", metavar="PNG", required=True, help="picture to write")
+    add_settings(parser)
+
+
+def run(args: Namespace) -> None:
+    given = {option for option in OPTIONS if getattr(args, option) is not None}
+    if given != set(READS[args.name]):
+        options = " ".join(f"--{option}" for option in READS[args.name])
+        raise InputError(f"figure {args.name}: expected {options} and no other input")
+    chosen = settings(args, "figures").figures
+
+    from pig.report import figures
+
+    png = figures.to_png(_draw(args, chosen.sheet_pairs), chosen.dpi)
+    with atomic(args.out) as file:
+        file.write(png)
+
+
+def _draw(args: Namespace, columns: int) -> Any:
+    import pandas as pd
+
+    from pig.core.reading import read_csv
+    from pig.data.archive import read_archive
+    from pig.data.pairs import concatenate
+    from pig.models.methods import METHODS
+    from pig.report import figures
+
+    match args.name:
+        case "data":
+            return figures.data(read_archive(args.pairs), columns)
+        case "pairs":
+            methods = {
+                METHODS[stem].label if (stem := Path(path).stem) in METHODS else stem: path
+                for path in args.generated
+            }
+            generated = {label: read_archive(path) for label, path in methods.items()}
+            return figures.pairs(read_archive(args.pairs), generated, columns)
+        case "progression":
+            return figures.progression(*read_frames(args.frames))
+        case "curves":
+            return figures.curves(read_curves(args.curves))
+        case "copies":
+            tables = [read_csv(path, columns=("id",), numbers=("joint",)) for path in args.copies]
+            found = pd.concat(tables, ignore_index=True)
+            made = concatenate([read_archive(path) for path in args.generated])
+            return figures.copies(read_archive(args.pairs), made, found)
+        case name:
+            draw = {"table1": figures.table1, "table2": figures.table2, "doses": figures.doses}[name]
+            texts, counts, numbers = DRAWN[name]
+            return draw(read_csv(args.table, columns=texts, counts=counts, numbers=numbers))
+
+
+def read_frames(path: str) -> Any:
+    """t (K,), x and y (K, B, H, W), which `pig progression` wrote."""
+    import numpy as np
+
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as frames:
+                return frames["t"], frames["x"], frames["y"]
+        except Exception as error:  # arbitrary bytes make zipfile and numpy stumble in arbitrary ways
+            raise InputError(f"{path}: expected the frames t, x and y ({error})") from None
+
+
+def read_curves(paths: list[str]) -> dict[str, dict[int, Any]]:
+    """network -> fold -> curve, both told by the path: .../fold{K}/.../{network}.csv."""
+    from pig.core.reading import read_csv
+
+    found: dict[str, dict[int, Any]] = {}
+    for path in paths:
+        folds = [part[4:] for part in Path(path).parts if part.startswith("fold") and part[4:].isdecimal()]
+        if not folds:
+            raise InputError(f"{path}: expected a curve in a folder fold{{K}}")
+        found.setdefault(Path(path).stem.removesuffix(".curve"), {})[int(folds[-1])] = read_csv(
+            path, counts=("step",), numbers=("loss", "validation")
+        )
+    return found

@@ -1,0 +1,175 @@
+"""A hash of what code means: comments, docstrings, layout and the places of modules leave it alone."""
+
+import ast
+import hashlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+PACKAGE = Path(__file__).parents[1]
+
+# Modules that check and report, and cannot change what a job writes. Settings are tracked value by value, and of the
+# tables of methods a job's rows alone (pig/models/table.py).
+SHELL = frozenset(
+    {
+        "core.params",
+        "core.errors",
+        "core.codehash",
+        "core.paths",
+        "cli.console",
+        "cli.progress",
+        "models.table",
+    }
+)
+
+
+def code_hash(*modules: str) -> str:
+    """Hash of the syntax trees of `modules` and of all of pig that they import, also inside functions.
+
+    `modules` are named within the package, e.g. "cli.verbs.train". An import of pig counts as the hash of what it
+    names, not as its name: a module that moves changes nothing. Nor do the modules in SHELL. Every Python gives the
+    same hash.
+
+    Raises:
+        FileNotFoundError: pig has no such module.
+    """
+    for module in modules:
+        if not _path(module).is_file():
+            raise FileNotFoundError(f"pig.{module}: no such module")
+    return _digest(*sorted(_hash(module) for module in modules))
+
+
+def closure(*modules: str) -> set[str]:
+    """`modules` and, transitively, the modules of pig that they import, without those in SHELL."""
+    todo, seen = list(modules), set[str]()
+    while todo:
+        module = todo.pop()
+        if module not in seen:
+            seen.add(module)
+            todo += imports(module) - SHELL
+    return seen
+
+
+def imports(module: str) -> frozenset[str]:
+    """The modules of pig that `module` imports, anywhere in it, named within the package."""
+    return frozenset(found.module for found in _read(module).imports)
+
+
+Names: TypeAlias = tuple[tuple[str, str], ...]  # of each name its own, and the one that it goes by
+
+
+class Import(NamedTuple):
+    """An import of a module of pig, or of names from it."""
+
+    module: str
+    names: Names  # () of the module itself
+
+
+class Read(NamedTuple):
+    """What counts of a module."""
+
+    imports: frozenset[Import]
+    meaning: str
+
+
+@cache  # a workflow asks for the same ones for job after job
+def _hash(module: str) -> str:
+    """Of a module and all below it; its imports in an order that their modules' names do not decide."""
+    read = _read(module)
+    below = sorted((_shell(each) or _hash(each.module), each.names) for each in read.imports)
+    return _digest(read.meaning, repr(below))
+
+
+def _shell(found: Import) -> str:
+    return "shell" if found.module in SHELL else ""
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@cache
+def _read(module: str) -> Read:
+    tree = ast.parse(_path(module).read_bytes())
+    found = frozenset(each for node in ast.walk(tree) for each in _imported(module, node))
+    return Read(found, _meaning(_Without(module).visit(tree)))
+
+
+def _imported(module: str, node: ast.AST) -> list[Import]:
+    """The imports of pig in one statement."""
+    if isinstance(node, ast.Import):
+        named = [(alias.name.removeprefix("pig."), alias) for alias in node.names if alias.name != "pig"]
+        named = [(name, alias) for name, alias in named if alias.name.startswith("pig.") and _is_module(name)]
+        return [Import(name, ()) for name, _ in named]
+    if not isinstance(node, ast.ImportFrom):
+        return []
+    base = _absolute(module, node)
+    if base.split(".")[0] != "pig":
+        return []
+    inside = base.removeprefix("pig").removeprefix(".")
+    out = []
+    for alias in node.names:
+        below = f"{inside}.{alias.name}" if inside else alias.name
+        if _is_module(below):
+            out.append(Import(below, (("", alias.asname or ""),)))
+        elif _is_module(inside):
+            out.append(Import(inside, ((alias.name, alias.asname or alias.name),)))
+    return out
+
+
+def _absolute(module: str, node: ast.ImportFrom) -> str:
+    """The module that a `from` statement names, with its leading dots resolved."""
+    if not node.level:
+        return node.module or ""
+    parents = ["pig", *module.split(".")][: -node.level]
+    return ".".join([*parents, *([node.module] if node.module else [])])
+
+
+def _path(module: str) -> Path:
+    return PACKAGE / (module.replace(".", "/") + ".py")
+
+
+def _is_module(name: str) -> bool:
+    return bool(name) and _path(name).is_file()
+
+
+class _Without(ast.NodeTransformer):
+    """A tree without its imports of pig."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        return None if _absolute(self.module, node).split(".")[0] == "pig" else node
+
+    def visit_Import(self, node: ast.Import) -> ast.Import | None:
+        node.names = [alias for alias in node.names if alias.name.split(".")[0] != "pig"]
+        return node if node.names else None
+
+
+def _meaning(tree: ast.AST) -> str:
+    """The tree, which loses its docstrings, as text."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_doc(
+            node
+        ):
+            del node.body[0]
+    return repr(_plain(tree))
+
+
+def _has_doc(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return bool(node.body) and ast.get_docstring(node, clean=False) is not None
+
+
+def _plain(node: object) -> object:
+    """The tree as nested tuples without empty fields, which differ from one Python to the next."""
+    if isinstance(node, ast.AST):
+        return (type(node).__name__, *_fields(node))
+    return tuple(_plain(item) for item in node) if isinstance(node, list) else node
+
+
+def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
+    for name, value in ast.iter_fields(node):
+        if value is not None and value != [] and name != "ctx":
+            yield name, _plain(value)

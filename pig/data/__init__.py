@@ -1,0 +1,1 @@
+"""Mask-image pairs: in memory, in archives, for training loops, from the phantom and from files of others."""

@@ -1,0 +1,211 @@
+"""Archives: mask-image pairs in one file.
+
+An archive is a ZIP of images/<id>.png (8-bit grey), masks/<id>.png (0 or 255) and pairs.csv (one row a pair),
+with fixed timestamps and order: equal pairs give equal bytes.
+"""
+
+import io
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from pig.core.errors import InputError
+from pig.core.reading import read_csv
+from pig.data.pairs import PIXELS, Grey, Pairs, check_memory, check_table, dimensions, join_tables, table_csv
+
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can tell
+BYTES = 2**27  # of a member, twice PIXELS: no more are read, whatever the archive says of its size
+
+
+def write_archive(file: IO[bytes], pairs: Pairs) -> None:
+    """Write `pairs` to an open binary file."""
+    write_batches(file, pairs.table, [pairs])
+
+
+def write_batches(file: IO[bytes], table: pd.DataFrame, batches: Iterable[Pairs], note: str = "") -> None:
+    """Write the pairs of `table` to an open binary file, of them a batch in memory at a time.
+
+    The bytes are those of `write_archive` of all at once. A `note` is the ZIP file's comment, of 65,535 bytes at most.
+
+    Raises:
+        InputError: batches of different sizes, masks in only some of them, or other pairs than the table's.
+    """
+    ids, first = iter(table["id"]), None
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        archive.comment = note.encode()
+        _add(archive, "pairs.csv", table_csv(table))
+        for batch in batches:
+            first = first or (batch.images.shape[1:], batch.masks is None)
+            _alike(*first, batch)
+            for i, name in enumerate(batch.table["id"]):
+                if next(ids, None) != name:
+                    raise InputError(f"expected the pairs of the table in its order, found {name!r}")
+                _add(archive, f"images/{name}.png", _png(batch.images[i]))
+                if batch.masks is not None:
+                    _add(archive, f"masks/{name}.png", _png(batch.masks[i].astype(np.uint8) * np.uint8(255)))
+    if (left := next(ids, None)) is not None:
+        raise InputError(f"expected the pairs of the table, but {left!r} is not among them")
+
+
+def _alike(shape: tuple[int, ...], maskless: bool, batch: Pairs) -> None:
+    if batch.images.shape[1:] != shape:
+        raise InputError(
+            f"expected pairs of one size, found {dimensions(shape)}, {dimensions(batch.images.shape[1:])}"
+        )
+    if (batch.masks is None) != maskless:
+        raise InputError("expected masks in all sets of pairs or in none, found some of each")
+
+
+def join_archives(file: IO[bytes], paths: Sequence[str | Path]) -> None:
+    """Write one archive of those at `paths`, which `write_archive` wrote alike: their images are copied as they are."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        _add(archive, "pairs.csv", table_csv(join_tables(map(read_table, paths))))
+        for path in paths:
+            with _opened(path) as (part, name):
+                for member in part.namelist():
+                    if member != "pairs.csv":
+                        _add(archive, member, _content(part, name, member))
+
+
+def read_archive(file: str | Path | IO[bytes]) -> Pairs:
+    """Read and check an archive: its path, or the open binary file.
+
+    Raises:
+        InputError: names the archive, the member, and what was expected.
+    """
+    with _opened(file) as (archive, name):
+        return _pairs(archive, name, _table(archive, name))
+
+
+def read_batches(path: str | Path, size: int) -> Iterator[Pairs]:
+    """What `read_archive` reads, in batches of `size` pairs; raises as it does."""
+    with _opened(path) as (archive, name):
+        table, shape = _table(archive, name), ()
+        for start in range(0, len(table), size):
+            batch = _pairs(archive, name, table[start : start + size], shape)
+            shape = batch.images.shape[1:]
+            yield batch
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """The table of an archive alone. Raises InputError."""
+    with _opened(path) as (archive, name):
+        return _table(archive, name)
+
+
+def read_note(path: str | Path) -> str:
+    """The note of an archive, each member of which is whole. Raises InputError."""
+    with _opened(path) as (archive, name):
+        for member in archive.namelist():
+            _content(archive, name, member)
+        return archive.comment.decode(errors="replace")
+
+
+@contextmanager
+def _opened(file: str | Path | IO[bytes]) -> Iterator[tuple[zipfile.ZipFile, str]]:
+    """The archive, and its name for complaints."""
+    if isinstance(file, str | Path):
+        with open(file, "rb") as opened, _opened(opened) as found:
+            yield found
+        return
+    name = str(getattr(file, "name", "archive"))
+    try:
+        archive = zipfile.ZipFile(file)
+    except Exception as error:  # arbitrary bytes make zipfile stumble in arbitrary ways
+        raise InputError(f"{name}: expected a ZIP archive of pairs ({error})") from None
+    with archive:
+        yield archive, name
+
+
+def _table(archive: zipfile.ZipFile, name: str) -> pd.DataFrame:
+    if twice := [member for member, number in Counter(archive.namelist()).items() if number > 1]:
+        raise InputError(f"{name}: {twice[0]}: expected one member of that name, found several")
+    table = read_csv(io.BytesIO(_content(archive, name, "pairs.csv")), f"{name}: pairs.csv", text=True)
+    check_table(table, f"{name}: pairs.csv")
+    if table.empty:
+        raise InputError(f"{name}: pairs.csv: expected at least one pair")
+    return table
+
+
+def _pairs(archive: zipfile.ZipFile, name: str, table: pd.DataFrame, shape: tuple[int, ...] = ()) -> Pairs:
+    """The pairs of some rows of the archive's table, all of one size: `shape`, or that of the first."""
+    images = _stack(archive, name, [f"images/{text}.png" for text in table["id"]], shape)
+    if not any(member.startswith("masks/") for member in archive.namelist()):
+        return Pairs(images, None, table)
+    masks = _stack(archive, name, [f"masks/{text}.png" for text in table["id"]], images.shape[1:])
+    for i in np.flatnonzero(((masks != 0) & (masks != 255)).any(axis=(1, 2))):
+        found = np.setdiff1d(masks[i], [0, 255])[0]
+        raise InputError(f"{name}: masks/{table['id'].iloc[i]}.png: expected only 0 and 255, found {found}")
+    return Pairs(images, masks > 0, table)
+
+
+def _content(archive: zipfile.ZipFile, name: str, member: str) -> bytes:
+    """What a member holds, never more than BYTES of it in memory."""
+    if member not in archive.NameToInfo:
+        raise InputError(f"{name}: expected a member {member}")
+    info = archive.getinfo(member)
+    method = info.compress_type
+    if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others decompress without a bound
+        raise InputError(f"{name}: {member}: expected it stored or deflated, found method {method}")
+    try:
+        with archive.open(info) as file:
+            content = file.read(BYTES + 1)
+    except Exception as error:  # encrypted, cut off, of another checksum; zlib's and the system's own
+        raise InputError(f"{name}: {member}: expected a whole member ({error})") from None
+    if len(content) > BYTES:
+        raise InputError(f"{name}: {member}: expected at most {BYTES} bytes, found more")
+    return content
+
+
+def _stack(archive: zipfile.ZipFile, name: str, members: list[str], shape: tuple[int, ...] = ()) -> Grey:
+    """(N, H, W) pixels of the members, all of one size: `shape`, or that of the first."""
+    out: Grey | None = None
+    for i, member in enumerate(members):
+        pixels = _pixels(archive, name, member)
+        if out is None:
+            shape = shape or pixels.shape
+            check_memory(len(members), shape, name)
+            out = np.empty((len(members), *shape), np.uint8)
+        if pixels.shape != shape:
+            found = f"expected {dimensions(shape)} pixels (height x width), found {dimensions(pixels.shape)}"
+            raise InputError(f"{name}: {member}: {found}")
+        out[i] = pixels
+    assert out is not None
+    return out
+
+
+def _pixels(archive: zipfile.ZipFile, name: str, member: str) -> Grey:
+    content = io.BytesIO(_content(archive, name, member))
+    try:
+        with (
+            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
+            Image.open(content, formats=["PNG"]) as image,
+        ):
+            if image.width * image.height > PIXELS:  # by the header; nothing is decoded yet
+                raise ValueError(f"{image.width}x{image.height} pixels are more than {PIXELS}")
+            if image.mode == "L":
+                return np.asarray(image)
+            found = image.mode
+    except Exception as error:  # arbitrary bytes make Pillow stumble in arbitrary ways
+        raise InputError(f"{name}: {member}: expected a whole PNG image ({error})") from None
+    raise InputError(f"{name}: {member}: expected 8-bit grey (mode L), found mode {found}")
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.create_system, info.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
+    archive.writestr(info, content)
+
+
+def _png(pixels: Grey) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
+    return file.getvalue()

@@ -1,0 +1,1 @@
+"""The embedded data set: a procedural phantom of breast tomosynthesis."""

@@ -1,0 +1,170 @@
+"""CBIS-DDSM, scanned film mammograms with outlined masses -> slices.
+
+R. S. Lee et al., *A curated mammography data set for use in computer-aided detection and diagnosis research*,
+Scientific Data 4, 2017. The paths in its tables do not match what is downloaded, so files are found by PatientID and
+SeriesInstanceUID: in a DICOM tree by the files' headers, in the JPEG layout by the folder jpeg/<SeriesInstanceUID>/.
+A lesion's mask and its crop often share a series, in either order: the mask has the size of the whole image.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from pig.core.errors import InputError
+from pig.data.readers.dicom import read_frame, read_header, read_mask
+from pig.data.readers.folder import (
+    Case,
+    Found,
+    Opened,
+    Rejected,
+    Slice,
+    UnusableError,
+    lesion,
+    read_case,
+    shown,
+)
+from pig.data.readers.listing import files_below, fit_name, known, read_tables
+
+TABLES = "mass_case_description_*_set.csv"
+IMAGE, CROP, MASK = "image file path", "cropped image file path", "ROI mask file path"
+PATIENT, SIDE, VIEW, PATHOLOGY = "patient_id", "left or right breast", "image view", "pathology"
+PATHOLOGIES = ("malignant", "benign", "benign_without_callback")
+SIDES = {"LEFT": "L", "RIGHT": "R"}
+JPEGS = (".jpg", ".jpeg")
+
+
+class File(NamedTuple):
+    """A file of a series; patient is the PatientID of its header, "" where it has none."""
+
+    path: Path
+    patient: str
+    shape: tuple[int, int]
+
+
+Series = dict[str, list[File]]  # by SeriesInstanceUID
+
+
+def find(root: Path, watch: Callable[[Sequence[Path]], Iterable[Path]] = iter) -> Found:
+    """The images of the tables of masses below `root`, each with all its lesions; headers are read, no pixels.
+
+    Raises:
+        InputError: no tables, or tables of something else.
+    """
+    files = list(files_below(root))
+    tables = [path for path in files if path.match(TABLES)]
+    if not tables:
+        raise InputError(f"{root}: expected {TABLES} in it or below")
+    table = read_tables(tables, [PATIENT, SIDE, VIEW, PATHOLOGY, IMAGE, CROP, MASK])
+    series, rejected = _series(files, watch)
+    slices = []
+    for key, lesions in table.groupby(IMAGE, sort=True):
+        try:
+            slices.append(_slice(str(key), lesions, series))
+        except UnusableError as error:
+            rejected.append((str(error.path), error.reason))
+    return Found(slices, rejected)
+
+
+def _series(
+    files: Sequence[Path], watch: Callable[[Sequence[Path]], Iterable[Path]]
+) -> tuple[Series, Rejected]:
+    """Files by SeriesInstanceUID: DICOM files where there are any, else those of folders in `jpeg`."""
+    series: Series = {}
+    rejected: Rejected = []
+    dicoms = [path for path in files if path.suffix.lower() == ".dcm"]
+    jpegs = [path for path in files if path.suffix.lower() in JPEGS and path.parent.parent.name == "jpeg"]
+    for path in watch(dicoms or jpegs):
+        try:
+            uid, file = _dicom(path) if dicoms else _jpeg(path)
+        except UnusableError as error:
+            rejected.append((str(error.path), error.reason))
+        else:
+            series.setdefault(uid, []).append(file)
+    return series, rejected
+
+
+def _dicom(path: Path) -> tuple[str, File]:
+    header = read_header(path)
+    return header.series, File(path, header.patient, header.shape)
+
+
+def _jpeg(path: Path) -> tuple[str, File]:
+    try:
+        with Image.open(path, formats=["JPEG"]) as image:
+            return path.parent.name, File(path, "", (image.height, image.width))
+    except (OSError, SyntaxError, Image.DecompressionBombError):
+        raise UnusableError(path, "not a whole image") from None
+
+
+def _slice(key: str, lesions: pd.DataFrame, series: Series) -> Slice:
+    """One image and all its lesions, or none of it: an image with a lesion that is not marked would be wrong."""
+    image = _files(key, series)
+    if len(image) != 1:
+        raise UnusableError(Path(key), f"expected one image file of that series, found {len(image)}")
+    masks = [_mask(row, image[0], series) for _, row in lesions.iterrows()]
+    first = lesions.iloc[0]
+    if not first[PATIENT] or len(lesions[[PATIENT, SIDE, VIEW]].drop_duplicates()) > 1:
+        raise UnusableError(image[0].path, "expected one patient, side and view in all rows of the table")
+    side, view = SIDES.get(first[SIDE].upper()), first[VIEW].upper()
+    if side is None or view not in ("CC", "MLO"):
+        raise UnusableError(image[0].path, "expected a side LEFT or RIGHT and a view CC or MLO in the table")
+    row = {
+        "id": fit_name(f"{first[PATIENT]}_{side}_{view}_{_parts(key)[-1][-12:]}"),
+        "patient": first[PATIENT],
+        "file": shown(image[0].path),
+        "view": view,
+        "slice": "",
+        "origin": "cbis-ddsm",
+        "seed": "",
+        "side": side,
+        "mask_rule": "mask",
+        "lesions": str(len(masks)),
+        "finding": known(lesions[PATHOLOGY], PATHOLOGIES),
+        "part": "+".join(sorted(set(lesions["part"]))),
+    }
+    return Slice(row, partial(_read, image[0].path, tuple(masks)))
+
+
+def _parts(path: str) -> list[str]:
+    """PatientID, StudyInstanceUID and SeriesInstanceUID of a path of the tables."""
+    parts = path.split("/")
+    if len(parts) < 4:
+        raise UnusableError(Path(path), "expected a path patient/study/series/file in the table")
+    return parts[:3]
+
+
+def _files(path: str, series: Series) -> list[File]:
+    patient, _, uid = _parts(path)
+    return [file for file in series.get(uid, []) if file.patient in ("", patient)]
+
+
+def _mask(row: "pd.Series[str]", image: File, series: Series) -> Path:
+    """The one file of a lesion's series that has the image's size; the others are crops."""
+    files = {file.path: file.shape for key in (MASK, CROP) for file in _files(row[key], series)}
+    fitting = sorted(path for path, shape in files.items() if shape == image.shape and path != image.path)
+    if len(fitting) != 1:
+        height, width = image.shape
+        found = ", ".join(f"{w}x{h}" for h, w in files.values()) or "no file of that series"
+        raise UnusableError(
+            Path(row[MASK]), f"expected one mask of the image's size {width}x{height}, found {found}"
+        )
+    return fitting[0]
+
+
+def _read(image: Path, masks: tuple[Path, ...]) -> Opened:
+    if image.suffix.lower() in JPEGS:
+        opened = [read_case(Case("", "", image, mask)) for mask in masks]
+        stored, grey = opened[0].stored, opened[0].grey
+        lesions = [each.mask for each in opened]
+    else:
+        stored, grey = read_frame(image)
+        lesions = [lesion(read_mask(mask), mask) for mask in masks]
+    for path, found in zip(masks, lesions, strict=True):
+        if not found.any():
+            raise UnusableError(path, "expected a lesion, found an empty mask")
+    return Opened(stored, grey, np.logical_or.reduce(lesions))

@@ -1,0 +1,178 @@
+"""The pixels of DICOM files as grey levels: one frame in memory at a time, and no tag but those that pixels need.
+
+The window is the file's own where it has one, else from percentiles (`sources.window`). After DICOM PS3.3: C.7.5.1.1.2
+(padding), C.7.6.16.2.10 (windows of multi-frame files), C.11.1 (rescaling) and C.11.2 (windows).
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset, FileDataset, config, dcmread
+from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_modality_lut, apply_windowing, get_decoder, pixel_array
+
+from pig.data.readers.folder import Pixels, UnusableError, window
+
+MOST_PIXELS = 2**27  # of a frame: a header that claims more is not believed
+SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+PIXELS = (
+    "BitsStored",
+    "Columns",
+    "NumberOfFrames",
+    "PhotometricInterpretation",
+    "PixelPaddingRangeLimit",
+    "PixelPaddingValue",
+    "PixelRepresentation",
+    "Rows",
+    "SamplesPerPixel",
+)
+WINDOW = ("WindowCenter", "WindowWidth", "VOILUTFunction")
+RESCALE = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence")
+
+config.settings.reading_validation_mode = config.IGNORE  # its warnings would print the tags' values
+
+
+class Frame(NamedTuple):
+    """One frame, (H, W): the file's values, larger is brighter, and the same as grey levels 0..255."""
+
+    stored: Pixels
+    grey: NDArray[np.uint8]
+
+
+class Header(NamedTuple):
+    """What tells the files of a DICOM tree apart."""
+
+    patient: str
+    series: str
+    shape: tuple[int, int]
+
+
+def read_header(path: Path) -> Header:
+    """Of a file's identifying tags those that data sets are joined by. Raises UnusableError."""
+    with _told(path):
+        tags = dcmread(
+            path,
+            stop_before_pixels=True,
+            specific_tags=["PatientID", "SeriesInstanceUID", "Rows", "Columns"],
+        )
+        return Header(str(tags.PatientID), str(tags.SeriesInstanceUID), (int(tags.Rows), int(tags.Columns)))
+
+
+def read_frame(path: Path, number: int = 0, frames: int | None = None) -> Frame:
+    """Frame `number`, counted from 0, of a grey image; `frames`: how many the file must have, if that is known.
+
+    MONOCHROME1 is inverted; padding is black, and does not count where levels are chosen.
+
+    Raises:
+        UnusableError: no DICOM file of grey pixels, a frame it does not have, or one without content.
+    """
+    with _told(path):
+        tags, raw = _decode(path, number, frames)
+        values = apply_modality_lut(raw, _part(tags, "PixelValueTransformationSequence", number, RESCALE))
+        levels = _part(tags, "FrameVOILUTSequence", number, WINDOW)
+        padding = _padding(raw, tags)
+        grey = _levels(values, levels, ~padding, path)
+        if tags.PhotometricInterpretation == "MONOCHROME1":
+            grey, values = 255 - grey, values.max() - values.astype(np.float64)
+        grey[padding] = 0
+        if np.ptp(grey) == 0:
+            raise UnusableError(path, "a blank image, one grey level")
+        return Frame(values, grey)
+
+
+def read_mask(path: Path) -> Pixels:
+    """The values of a file of one frame, nothing done to them. Raises UnusableError."""
+    with _told(path):
+        return _decode(path, 0, 1)[1]
+
+
+def _decode(path: Path, number: int, frames: int | None) -> tuple[FileDataset, Pixels]:
+    """The tags that pixels need, and one frame."""
+    names = [*PIXELS, *WINDOW, *RESCALE, SHARED, EACH]
+    tags = dcmread(path, stop_before_pixels=True, specific_tags=names)
+    _check(path, tags, number, frames)
+    return tags, pixel_array(path, index=number)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Whatever goes wrong in a file is told as one UnusableError. Decoders raise errors of any kind."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # they quote the tags' values
+            yield
+    except UnusableError:
+        raise
+    except InvalidDicomError:
+        raise UnusableError(path, "not a DICOM file") from None
+    except Exception as error:
+        raise UnusableError(path, f"not a whole DICOM image ({type(error).__name__})") from None
+
+
+def _check(path: Path, tags: FileDataset, number: int, frames: int | None) -> None:
+    found = int(tags.get("NumberOfFrames") or 1)
+    if frames is not None and found != frames:
+        raise UnusableError(path, f"expected as many frames as the table says, {frames}, found {found}")
+    if not 0 <= number < found:
+        raise UnusableError(path, f"expected a frame of 0..{found - 1}, found {number}")
+    if not 0 < tags.Rows * tags.Columns <= MOST_PIXELS:
+        size = f"{tags.Columns}x{tags.Rows}"
+        raise UnusableError(path, f"expected 1 to {MOST_PIXELS} pixels a frame, found {size}")
+    kind = tags.get("PhotometricInterpretation", "none")
+    if tags.get("SamplesPerPixel") != 1 or kind not in ("MONOCHROME1", "MONOCHROME2"):
+        raise UnusableError(path, f"expected grey pixels, found {kind}")
+    syntax = tags.file_meta.TransferSyntaxUID
+    if not get_decoder(syntax).is_available:
+        raise UnusableError(
+            path, f"expected a coding that an installed codec of pydicom reads, found {syntax.name}"
+        )
+
+
+def _part(tags: Dataset, group: str, number: int, names: tuple[str, ...]) -> Dataset:
+    """The elements `names`: those of frame `number`, else those that all frames share, else the file's own."""
+    found = tags
+    for groups, item in ((SHARED, 0), (EACH, number)):
+        listed = tags.get(groups) or []
+        if item < len(listed) and listed[item].get(group):
+            found = listed[item].get(group)[0]
+    part = Dataset()
+    for name in names:
+        if name in found:
+            part[name] = found[name]
+    return part
+
+
+def _padding(raw: Pixels, tags: Dataset) -> NDArray[np.bool_]:
+    ends = [tags.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if ends[0] is None:
+        return np.zeros(raw.shape, np.bool_)
+    low, high = sorted(int(end if end is not None else ends[0]) for end in ends)
+    return (raw >= low) & (raw <= high)
+
+
+def _levels(values: Pixels, levels: Dataset, shown: NDArray[np.bool_], path: Path) -> NDArray[np.uint8]:
+    """0..255 by the window, or by percentiles of the `shown` pixels where there is none that leaves any contrast."""
+    grey = np.zeros(values.shape, np.uint8)
+    if not shown.any():
+        return grey
+    if _positive(levels):
+        eight: Any = Dataset()  # the range that windowing maps to
+        eight.update(levels)
+        eight.BitsStored, eight.PixelRepresentation = 8, 0
+        eight.PhotometricInterpretation = "MONOCHROME2"
+        grey[:] = np.rint(apply_windowing(values, eight))
+        if np.ptp(grey[shown]):
+            return grey
+    grey[shown] = window(values[shown], path)
+    return grey
+
+
+def _positive(levels: Dataset) -> bool:
+    """Whether there is a window, of the first or only width of at least 1."""
+    widths = np.ravel(levels.get("WindowWidth", []))
+    return len(widths) > 0 and "WindowCenter" in levels and float(widths[0]) >= 1

@@ -1,0 +1,123 @@
+"""INbreast, full-field digital mammograms with polygons around masses -> slices.
+
+I. C. Moreira et al., *INbreast: toward a full-field digital mammographic database*, Academic Radiology 19, 2012. A
+patient is told by the hash in a file's name alone: INbreast.csv has "removed" in its place. Masses only. What the names
+call ML is the view MLO.
+"""
+
+import plistlib
+import re
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+from xml.parsers.expat import ExpatError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pig.core.errors import InputError
+from pig.data.readers.dicom import read_frame
+from pig.data.readers.folder import Found, Opened, Rejected, Slice, UnusableError, shown
+from pig.data.readers.listing import files_below, read_table
+from pig.data.readers.shapes import polygon
+
+NAME = re.compile(r"(\d+)_([0-9a-z]+)_MG_([LR])_(CC|MLO?)_ANON\.dcm", re.IGNORECASE)
+POINT = re.compile(r"\(\s*([-+.\deE]+)\s*,\s*([-+.\deE]+)\s*\)")
+BI_RADS = re.compile(r"[0-6][abc]?")
+TABLE, FILE, GRADE = "INbreast.csv", "File Name", "Bi-Rads"
+
+
+def find(root: Path) -> Found:
+    """The mammograms with masses below `root`; the files of polygons are read, no pixels.
+
+    Raises:
+        InputError: no table, or a table of something else.
+    """
+    files = list(files_below(root))
+    tables = [path for path in files if path.name == TABLE]
+    if len(tables) != 1:
+        raise InputError(f"{root}: expected one {TABLE} in it or below, found {len(tables)}")
+    table = read_table(tables[0], [FILE], ";")
+    grades = dict(zip(table[FILE], table[GRADE], strict=True)) if GRADE in table else {}
+    outlines = {path.stem: path for path in files if path.suffix == ".xml" and path.parent.name == "AllXML"}
+    images = [path for path in files if path.suffix.lower() == ".dcm" and path.parent.name == "AllDICOMs"]
+    slices: list[Slice] = []
+    rejected: Rejected = []
+    skipped: dict[str, int] = {"no mass": 0}
+    for path in images:
+        try:
+            each = _slice(path, outlines, grades)
+        except UnusableError as error:
+            rejected.append((str(error.path), error.reason))
+            continue
+        if each is None:
+            skipped["no mass"] += 1
+        else:
+            slices.append(each)
+    there = {path.name.split("_")[0] for path in images}
+    for name in table[FILE]:
+        if name and name not in there:
+            rejected.append((name, f"missing: {TABLE} names it, AllDICOMs has no such file"))
+    return Found(slices, rejected, skipped)
+
+
+def _slice(path: Path, outlines: Mapping[str, Path], grades: Mapping[str, str]) -> Slice | None:
+    """The slice of a file, or None if no mass is marked in it."""
+    named = NAME.fullmatch(path.name)
+    if named is None:
+        raise UnusableError(path, "expected a name <id>_<patient>_MG_<L|R>_<CC|ML>_ANON.dcm")
+    number, patient, side, view = named.groups()
+    masses = read_masses(outlines[number]) if number in outlines else []
+    if not masses:
+        return None
+    row = {
+        "id": number,
+        "patient": patient.lower(),
+        "file": shown(path),
+        "view": "CC" if view.upper() == "CC" else "MLO",
+        "slice": "",
+        "origin": "inbreast",
+        "seed": "",
+        "side": side.upper(),
+        "mask_rule": "polygon",
+        "lesions": str(len(masses)),
+        "finding": f"BI-RADS {grade}" if BI_RADS.fullmatch(grade := grades.get(number, "")) else "",
+        "part": "",
+    }
+    return Slice(row, partial(_read, path, masses))
+
+
+def read_masses(path: Path) -> list[NDArray[np.float64]]:
+    """The polygons, (N, 2) of (x, y) in pixels, of the regions named Mass in a file of AllXML. Raises UnusableError."""
+    try:
+        with path.open("rb") as file:
+            regions = plistlib.load(file, fmt=plistlib.FMT_XML)["Images"][0]["ROIs"]
+            masses = [each for each in regions if each["Name"].strip().lower() == "mass"]
+            return [_points(path, each) for each in masses]
+    except (
+        ExpatError,
+        plistlib.InvalidFileException,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        if isinstance(error, UnusableError):
+            raise
+        raise UnusableError(path, "expected a plist of Images[0].ROIs with Name and Point_px") from None
+
+
+def _points(path: Path, region: Mapping[str, Any]) -> NDArray[np.float64]:
+    points = [POINT.fullmatch(text.strip()) for text in region["Point_px"]]
+    if len(points) != region["NumberOfPoints"] or len(points) < 3 or None in points:
+        raise UnusableError(path, f"expected a mass of 3 or more points (x, y), found {len(points)}")
+    return np.array([[float(number) for number in point.groups()] for point in points if point])
+
+
+def _read(path: Path, masses: list[NDArray[np.float64]]) -> Opened:
+    stored, grey = read_frame(path)
+    mask = np.logical_or.reduce([polygon(points, grey.shape) for points in masses])
+    if not mask.any():
+        raise UnusableError(path, "expected a mass within the image, found none")
+    return Opened(stored, grey, mask)

@@ -1,0 +1,62 @@
+"""What data sets come with beside images: tables of what there is, and files in a tree."""
+
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pig.core.errors import InputError
+
+
+def read_table(path: Path, columns: Sequence[str], separator: str = ",") -> pd.DataFrame:
+    """A CSV file as text, with spaces and newlines around names and values cut; at least `columns`.
+
+    Raises:
+        InputError: no such table.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # it only warns of rows that are too long
+            table = pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+            )
+    except (ValueError, pd.errors.ParserWarning) as error:  # errors of pandas and of decoding are ValueErrors
+        raise InputError(f"{path}: expected a CSV table ({' '.join(str(error).split())})") from None
+    table.columns = table.columns.str.strip()
+    if missing := [name for name in columns if name not in table]:
+        found = ", ".join(map(str, table))
+        raise InputError(
+            f"{path}: expected columns separated by {separator!r}, {missing[0]!r} among them; has {found}"
+        )
+    return table.apply(lambda column: column.str.strip())
+
+
+def read_tables(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
+    """The rows of all tables, with the column part: train, validation or test, as a file's name says."""
+    tables = [read_table(path, columns).assign(part=_part(path)) for path in paths]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _part(path: Path) -> str:
+    found = re.search(r"train|validation|test", path.stem)
+    return found[0] if found else ""
+
+
+def files_below(root: Path) -> Iterator[Path]:
+    """All files below `root` in a fixed order; hidden ones and links to folders are passed over."""
+    for folder, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+def known(texts: Iterable[str], words: Iterable[str]) -> str:
+    """Those of the texts, in lower case, that are among `words`, joined by "+": what else a table says stays there."""
+    return "+".join(sorted({text.lower() for text in texts} & set(words)))
+
+
+def fit_name(text: str) -> str:
+    """`text` with all but letters, digits, '_', '-', '.' made '_': an id of a pair."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", text).lstrip(".-") or "_"

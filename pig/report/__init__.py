@@ -1,0 +1,1 @@
+"""From scores to tables, figures, findings, pages and model cards."""

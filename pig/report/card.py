@@ -1,0 +1,223 @@
+"""A trained generator as a folder for others, in the layout of Hugging Face hubs: what its config and model card say.
+
+Others get to know no more than they must: of a network's header only what is listed here is kept, so that no path of a
+machine and no name of a data set leaves it; and the card's numbers are those of the study's tables.
+"""
+
+import dataclasses
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pig import __version__
+from pig.core.errors import InputError
+from pig.core.params import Params, Sampling
+from pig.models.generator import FORMAT, LIBRARY
+from pig.models.methods import METHODS, NETS, evaluations
+from pig.report.evidence import TABLE_3, TABLE_4
+from pig.report.formats import Column, Table, to_markdown
+from pig.report.tables import TABLE_1, TABLE_2
+
+CARD = "README.md"
+
+# ---------------------------- what is made public of a header
+NUMBERS = ("fold", "trained_pairs", "seen", "parameters", "validation")
+WORDS = {  # texts, and what they must look like
+    "net": r"\w+",
+    "prediction": r"\w*",
+    "version": r"\d+(\.\w+)*",
+    "code": r"[0-9a-f]{8,64}",
+    "data": r"[0-9a-f]{64}",  # sha256 of the training pairs
+    "source": r"[0-9a-f]{64}",  # sha256 of an authors' checkpoint
+    "revision": r"[0-9a-f]{7,40}(-dirty)?",
+}
+SHARED = ("network", "process", "training", "folds")
+
+
+def public(header: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a network's header others may see: numbers, hashes, and settings, which have no free text."""
+    out = {key: header[key] for key in NUMBERS if _number(header.get(key))}
+    if _numbers(header.get("size")):
+        out["size"] = header["size"]
+    for key, form in WORDS.items():
+        if isinstance(text := header.get(key), str) and re.fullmatch(form, text):
+            out[key] = text
+    for name in (*SHARED, *NETS[header["net"]].uses):
+        if isinstance(values := header.get(name), Mapping):
+            out[name] = _settings(name, values)
+    return out
+
+
+def _settings(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The known keys of a section; of texts, such as the path of initial weights, only what is one of a few words."""
+    known = Params.model_fields[name].annotation.model_fields  # type: ignore[union-attr]
+    return {
+        key: value
+        for key, value in values.items()
+        if key in known
+        and (value is None or _number(value) or _numbers(value) or value in get_args(known[key].annotation))
+    }
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _numbers(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_number, value))
+
+
+def config(method: str, sampling: Sampling, headers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What `pig.load` reads, the method and its settings, and for readers the networks' headers."""
+    return {
+        "library_name": LIBRARY,
+        "format": FORMAT,
+        "pig_version": __version__,
+        "method": method,
+        "sampling": sampling.model_dump(),
+        "networks": {header["net"]: public(header) for header in headers},
+    }
+
+
+# ---------------------------- scores
+class Shown(NamedTuple):
+    """A table of a study in a card."""
+
+    columns: tuple[Column, ...]
+    rows: str  # the column whose value is the set
+    caption: str
+
+
+SHOWN = {
+    1: Shown(
+        TABLE_1,
+        "row",
+        "How close n generated slices are to real slices of test patients (networks of fold 0), with 95 % intervals, "
+        "by the features of {features}; the floor is other real slices against the same ones, about the least that can "
+        "be reached at this n. Numbers of another n, or of other data, mean nothing here.",
+    ),
+    2: Shown(
+        TABLE_2,
+        "set",
+        "A lesion segmenter trained on real pairs with and without generated ones, on test patients, in percent, with "
+        "{level} intervals over patients; Δ Dice is the difference to real pairs alone.",
+    ),
+    3: Shown(
+        TABLE_3,
+        "row",
+        "Do mask and image belong together? TRTS: segmenters of real pairs on generated ones, and with their masks "
+        "shuffled; TSTR: segmenters of generated pairs on real ones. Dice in percent, with {level} intervals.",
+    ),
+    4: Shown(
+        TABLE_4,
+        "row",
+        "Copies: generated pairs that are closer to a training pair than all but the closest held-out real pairs are, "
+        "whose share is in the first row; ratio: distance to the nearest training pair over that of held-out pairs.",
+    ),
+}
+METRICS = ("fid", "kid_x1000", "trts", "tstr")  # of the card's metadata
+REAL = "real"
+
+
+class Metric(NamedTuple):
+    """One number for the card's metadata."""
+
+    type: str
+    name: str
+    value: float
+
+
+def sections(
+    method: str, tables: Mapping[int, pd.DataFrame], features: str, level: float
+) -> tuple[dict[int, str], list[Metric]]:
+    """The tables of a study (number -> its csv) cut to `method` and real pairs, in Markdown; and some as metrics.
+
+    features names the extractor of Table 1; level is that of the intervals of Tables 2 and 3.
+    """
+    texts, metrics = {}, []
+    for number, shown in SHOWN.items():
+        if number not in tables:
+            continue
+        frame = tables[number]
+        mine = frame[shown.rows].eq(method)
+        if not mine.any():
+            continue
+        cut = frame[mine | frame[shown.rows].eq(REAL)].assign(competes=False)
+        columns = tuple(
+            dataclasses.replace(column, mark="")
+            for column in shown.columns
+            if column.group != "Paper" and column.key in cut and cut.loc[mine, column.key].notna().any()
+        )
+        caption = shown.caption.format(features=features, level=f"{100 * level:g} %")
+        texts[number] = to_markdown(Table(number, cut, columns, (), caption))
+        for column in columns:
+            if column.key in METRICS:
+                value = round(float(frame.loc[mine, column.key].iloc[0]), column.digits or 0)
+                metrics.append(Metric(column.key, f"Table {number}: {column.head}", value))
+    return texts, metrics
+
+
+def check_costs(
+    method: str, costs: pd.DataFrame, headers: Sequence[Mapping[str, Any]], sampling: Sampling, name: str
+) -> None:
+    """Raise InputError unless Table 5, the file `name`, is of networks and a sampler like these."""
+    own = costs[costs["row"] == method]
+    if own.empty:
+        raise InputError(f"{name}: expected a row {method}, of the study of these networks")
+    size = sum(header.get("parameters", 0) for header in headers)
+    expected = (("parameters_m", size / 1e6, 5e-7), ("evaluations", evaluations(method, sampling), 0.5))
+    for key, wanted, nearest in expected:
+        found = float(own[key].iloc[0])
+        if not abs(found - wanted) < nearest:  # nor where there is no number
+            raise InputError(
+                f"{name}: {key} of {method}: expected that of these networks, {wanted}; found {found:g}"
+            )
+
+
+# ---------------------------- the card
+def card(
+    method: str,
+    profile: str,
+    licence: str,
+    data: str,
+    headers: Sequence[Mapping[str, Any]],
+    sampling: Sampling,
+    scores: Mapping[int, str],
+    metrics: Sequence[Metric],
+) -> str:
+    """The model card, Markdown with metadata in YAML before it.
+
+    headers are public ones; data says in a sentence or two what the networks were trained on; scores and metrics are
+    those of `sections`, empty if there are none.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    kind, folds = METHODS[method], headers[-1].get("folds", {})
+    return environment.get_template("card.md").render(
+        method=method,
+        kind=kind,
+        task="image-to-image" if kind.masks else "unconditional-image-generation",
+        profile=profile,
+        licence=licence,
+        data=data,
+        headers=headers,
+        header=headers[-1],
+        leak=folds.get("leak", False),
+        folds=folds.get("count"),
+        sampling=sampling,
+        steps=getattr(sampling, kind.steps),
+        scores=scores,
+        metrics=metrics,
+        library=LIBRARY,
+        version=__version__,
+    )

@@ -1,0 +1,1 @@
+"""One training loop for every network, on one process or several."""
