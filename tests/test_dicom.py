@@ -14,7 +14,7 @@ from pydicom.pixels import apply_windowing
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from pig.data.readers.dicom import read_frame, read_header
-from pig.data.readers.folder import UnusableError, window
+from pig.data.readers.pixels import UnusableError, window
 
 CODECS = {"none": None, "rle": RLELossless, "j2k": JPEG2000Lossless}
 

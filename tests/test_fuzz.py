@@ -26,16 +26,8 @@ from pig.core.params import Params, from_json, load, resolve
 from pig.core.reading import read_csv, read_json
 from pig.data.archive import read_archive, write_archive
 from pig.data.pairs import COLUMNS, Pairs, digest, rows
-from pig.data.readers.folder import (
-    Case,
-    UnusableError,
-    crop_box,
-    lesion,
-    read_case,
-    read_patients,
-    resize,
-    resize_mask,
-)
+from pig.data.readers.folder import Case, read_case, read_patients
+from pig.data.readers.pixels import UnusableError, crop_box, lesion, resize, resize_mask
 from pig.metrics.features import Features, read_features, write_features
 from pig.models import weights
 from pig.models.generator import read_config

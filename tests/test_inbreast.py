@@ -8,8 +8,9 @@ import pytest
 from local_copies import inbreast
 
 from pig.core.errors import InputError
-from pig.data.readers.folder import UnusableError, read_all
+from pig.data.readers.folder import read_all
 from pig.data.readers.inbreast import find, read_masses
+from pig.data.readers.pixels import UnusableError
 
 
 def square(y: int, x: int) -> np.ndarray:

@@ -7,7 +7,8 @@ from PIL import Image, ImageDraw
 from pig.data.pairs import Pairs
 from pig.data.phantom.phantom import phantom
 from pig.data.readers.breast import breast_box, mirror, side, small
-from pig.data.readers.folder import Opened, crop_box, resize_mask
+from pig.data.readers.folder import Opened
+from pig.data.readers.pixels import crop_box, resize_mask
 
 NEAR = 2  # pixels that a crop may be off: the skin fades into air
 

@@ -9,17 +9,8 @@ from PIL import Image
 from pig.cli.main import main
 from pig.core.errors import InputError
 from pig.data.archive import read_archive
-from pig.data.readers.folder import (
-    UnusableError,
-    crop_box,
-    lesion,
-    match,
-    read_folder,
-    read_patients,
-    resize,
-    resize_mask,
-    window,
-)
+from pig.data.readers.folder import find_folder, match, read_all, read_patients
+from pig.data.readers.pixels import UnusableError, crop_box, lesion, resize, resize_mask, window
 
 BUSI = Path(__file__).parents[1].parent / "shared" / "data" / "busi"
 PNG = Path("some.png")
@@ -55,7 +46,8 @@ def save(path: Path, pixels: np.ndarray, **options: object) -> None:
 
 
 def read(folders: tuple[Path, Path], patients=None, size=(40, 60), crop=True):
-    return read_folder(*(list(folder.iterdir()) for folder in folders), patients, size, crop)
+    found = find_folder(*(list(folder.iterdir()) for folder in folders), patients)
+    return read_all(found, size, crop_box if crop else None)
 
 
 # --- formats ---
@@ -288,9 +280,9 @@ def test_every_file_that_cannot_be_used_is_named_with_its_reason(folders, noise,
 
 def test_nothing_usable_is_an_error_that_shows_the_first_reason(folders):
     with pytest.raises(InputError, match=r"found none of use$"):
-        read_folder([], [], None, (8, 8))
+        read_all(find_folder([], [], None), (8, 8), None)
     with pytest.raises(InputError, match=r"first of 3 files: .*a\.png: no mask named a"):
-        read_folder(list(folders[0].iterdir()), [], None, (8, 8))
+        read_all(find_folder(list(folders[0].iterdir()), [], None), (8, 8), None)
 
 
 # --- patients ---
@@ -375,7 +367,7 @@ def test_a_missing_folder_is_named(folders, capsys):
 def test_busi_images_become_pairs_with_their_groups():
     names = [f"{kind}_{i:03d}.png" for kind in ("benign", "malignant") for i in range(1, 25)]
     files = [[BUSI / kind / name for name in names] for kind in ("images", "masks")]
-    pairs, rejected = read_folder(*files, read_patients(BUSI / "groups.csv"), (64, 64))
+    pairs, rejected = read_all(find_folder(*files, read_patients(BUSI / "groups.csv")), (64, 64), crop_box)
     assert not rejected
     assert len(pairs) == 48
     assert pairs.table["patient"].nunique() < len(pairs)

@@ -1,1 +1,1 @@
-"""What everything stands on: errors, files, settings, the paths of a study, the hash of code. It imports nothing of pig."""
+"""Errors, files, settings, the paths of a study and the hash of code. Imports nothing else of pig."""

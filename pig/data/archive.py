@@ -5,7 +5,6 @@ with fixed timestamps and order: equal pairs give equal bytes.
 """
 
 import io
-import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,14 +14,14 @@ from typing import IO
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from pig.core.errors import InputError
 from pig.core.reading import read_csv
-from pig.data.pairs import PIXELS, Grey, Pairs, check_memory, check_table, dimensions, join_tables, table_csv
+from pig.data.images import decode, encode
+from pig.data.pairs import Grey, Pairs, check_memory, check_table, dimensions, join_tables, table_csv
 
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can tell
-BYTES = 2**27  # of a member, twice PIXELS: no more are read, whatever the archive says of its size
+BYTES = 2**27  # of a member, twice `pairs.PIXELS`: no more are read, whatever the archive says of its size
 
 
 def write_archive(file: IO[bytes], pairs: Pairs) -> None:
@@ -48,9 +47,9 @@ def write_batches(file: IO[bytes], table: pd.DataFrame, batches: Iterable[Pairs]
             for i, name in enumerate(batch.table["id"]):
                 if next(ids, None) != name:
                     raise InputError(f"expected the pairs of the table in its order, found {name!r}")
-                _add(archive, f"images/{name}.png", _png(batch.images[i]))
+                _add(archive, f"images/{name}.png", encode(batch.images[i]))
                 if batch.masks is not None:
-                    _add(archive, f"masks/{name}.png", _png(batch.masks[i].astype(np.uint8) * np.uint8(255)))
+                    _add(archive, f"masks/{name}.png", encode(np.uint8(255) * batch.masks[i]))
     if (left := next(ids, None)) is not None:
         raise InputError(f"expected the pairs of the table, but {left!r} is not among them")
 
@@ -183,29 +182,14 @@ def _stack(archive: zipfile.ZipFile, name: str, members: list[str], shape: tuple
 
 
 def _pixels(archive: zipfile.ZipFile, name: str, member: str) -> Grey:
-    content = io.BytesIO(_content(archive, name, member))
+    content = _content(archive, name, member)
     try:
-        with (
-            warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning),
-            Image.open(content, formats=["PNG"]) as image,
-        ):
-            if image.width * image.height > PIXELS:  # by the header; nothing is decoded yet
-                raise ValueError(f"{image.width}x{image.height} pixels are more than {PIXELS}")
-            if image.mode == "L":
-                return np.asarray(image)
-            found = image.mode
-    except Exception as error:  # arbitrary bytes make Pillow stumble in arbitrary ways
-        raise InputError(f"{name}: {member}: expected a whole PNG image ({error})") from None
-    raise InputError(f"{name}: {member}: expected 8-bit grey (mode L), found mode {found}")
+        return decode(content)
+    except ValueError as error:
+        raise InputError(f"{name}: {member}: {error}") from None
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     info = zipfile.ZipInfo(name, EPOCH)
     info.create_system, info.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
     archive.writestr(info, content)
-
-
-def _png(pixels: Grey) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG", compress_level=6)
-    return file.getvalue()

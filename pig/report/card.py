@@ -8,17 +8,16 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pig import __version__
 from pig.core.errors import InputError
 from pig.core.params import Params, Sampling
 from pig.models.generator import FORMAT, LIBRARY
 from pig.models.methods import METHODS, NETS, evaluations
+from pig.report import rendering
 from pig.report.evidence import TABLE_3, TABLE_4
 from pig.report.formats import Column, Table, to_markdown
 from pig.report.tables import TABLE_1, TABLE_2
@@ -195,15 +194,9 @@ def card(
     headers are public ones; data says in a sentence or two what the networks were trained on; scores and metrics are
     those of `sections`, empty if there are none.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     kind, folds = METHODS[method], headers[-1].get("folds", {})
-    return environment.get_template("card.md").render(
+    return rendering.render(
+        "card.md",
         method=method,
         kind=kind,
         task="image-to-image" if kind.masks else "unconditional-image-generation",

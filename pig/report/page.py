@@ -5,28 +5,24 @@ colours. No id of a pair or patient gets into a page. Equal input gives equal by
 """
 
 import base64
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
-import jinja2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from pig.core.errors import InputError
+from pig.data.images import encode, shrink
 from pig.data.pairs import Pairs, grey
 from pig.models.methods import METHODS
-from pig.report import survey
+from pig.report import rendering, survey
 from pig.report.findings import Finding
 
-TEMPLATES = Path(__file__).parent / "templates"
 SIDE = 192  # pixels: larger images are shrunk by whole factors, so that a page of many stays one that opens
 WIDE, TALL = 280, 168  # of a panel
 LEFT, RIGHT, TOP, BOTTOM = 40, 274, 8, 142  # of its axes
@@ -66,12 +62,8 @@ class Picture(NamedTuple):
 
 def png(pixels: Grey) -> str:
     """(H, W) grey -> data:image/png;base64,... of the same pixels, or beyond SIDE of the means of k x k of them."""
-    image = Image.fromarray(pixels)
-    if (factor := -(-max(pixels.shape) // SIDE)) > 1:
-        image = image.reduce(factor)
-    with io.BytesIO() as file:
-        image.save(file, "PNG", optimize=True)
-        return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    small = shrink(pixels, -(-max(pixels.shape) // SIDE))
+    return "data:image/png;base64," + base64.b64encode(encode(small, smallest=True)).decode()
 
 
 def outline(mask: NDArray[np.bool_]) -> str:
@@ -487,18 +479,9 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML, every value of it escaped."""
-    loader = jinja2.FileSystemLoader(TEMPLATES)
-    made = jinja2.Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
     told = [
         (verdict, head, mark, [finding for finding in page.findings if finding.verdict == verdict])
         for verdict, (head, mark) in HEADS.items()
     ]
     box = {"wide": WIDE, "tall": TALL, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
-    return made.get_template("page.html").render(page=page, told=told, box=box, hues=HUES)
+    return rendering.render("page.html", page=page, told=told, box=box, hues=HUES)

@@ -1,6 +1,6 @@
 """The paper's two tables, fidelity and segmentation: scores of many jobs -> frames, the paper's numbers beside ours.
 
-docs/metrics.md says what each number is and where it comes from; pig/report/evidence.py makes the tables that the paper lacks.
+docs/metrics.md says what each number is and where it comes from; pig/report/evidence.py makes the other tables.
 """
 
 from collections.abc import Mapping, Sequence

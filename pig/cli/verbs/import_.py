@@ -179,7 +179,7 @@ def _find(args: Namespace) -> "Found":
 
 def _crop(args: Namespace) -> "Crop | None":
     from pig.data.readers.breast import breast_box
-    from pig.data.readers.folder import crop_box
+    from pig.data.readers.pixels import crop_box
 
     return None if args.no_crop else {"lines": crop_box, "breast": breast_box}[args.crop]
 

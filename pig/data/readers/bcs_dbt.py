@@ -18,8 +18,9 @@ import pandas as pd
 from pig.core.errors import InputError
 from pig.data.readers.breast import side
 from pig.data.readers.dicom import read_frame
-from pig.data.readers.folder import Found, Opened, Rejected, Slice, UnusableError, shown
+from pig.data.readers.folder import Found, Opened, Rejected, Slice, shown
 from pig.data.readers.listing import files_below, fit_name, known, read_tables
+from pig.data.readers.pixels import UnusableError
 from pig.data.readers.shapes import BOX_RULES, Box
 
 PATHS, BOXES = "BCS-DBT-file-paths-*.csv", "BCS-DBT-boxes-*.csv"

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pig.data.pairs import Pairs
-from pig.data.readers.folder import Crop, Opened, Pixels, Size, resize, resize_mask
+from pig.data.readers.folder import Crop, Opened
+from pig.data.readers.pixels import Pixels, Size, resize, resize_mask
 
 Grey: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]

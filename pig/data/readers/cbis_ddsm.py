@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from pig.core.errors import InputError
+from pig.data.images import jpeg_shape
 from pig.data.readers.dicom import read_frame, read_header, read_mask
 from pig.data.readers.folder import (
     Case,
@@ -23,19 +23,17 @@ from pig.data.readers.folder import (
     Opened,
     Rejected,
     Slice,
-    UnusableError,
-    lesion,
     read_case,
     shown,
 )
 from pig.data.readers.listing import files_below, fit_name, known, read_tables
+from pig.data.readers.pixels import LOSSY, UnusableError, lesion
 
 TABLES = "mass_case_description_*_set.csv"
 IMAGE, CROP, MASK = "image file path", "cropped image file path", "ROI mask file path"
 PATIENT, SIDE, VIEW, PATHOLOGY = "patient_id", "left or right breast", "image view", "pathology"
 PATHOLOGIES = ("malignant", "benign", "benign_without_callback")
 SIDES = {"LEFT": "L", "RIGHT": "R"}
-JPEGS = (".jpg", ".jpeg")
 
 
 class File(NamedTuple):
@@ -77,7 +75,7 @@ def _series(
     series: Series = {}
     rejected: Rejected = []
     dicoms = [path for path in files if path.suffix.lower() == ".dcm"]
-    jpegs = [path for path in files if path.suffix.lower() in JPEGS and path.parent.parent.name == "jpeg"]
+    jpegs = [path for path in files if path.suffix.lower() in LOSSY and path.parent.parent.name == "jpeg"]
     for path in watch(dicoms or jpegs):
         try:
             uid, file = _dicom(path) if dicoms else _jpeg(path)
@@ -94,11 +92,10 @@ def _dicom(path: Path) -> tuple[str, File]:
 
 
 def _jpeg(path: Path) -> tuple[str, File]:
-    try:
-        with Image.open(path, formats=["JPEG"]) as image:
-            return path.parent.name, File(path, "", (image.height, image.width))
-    except (OSError, SyntaxError, Image.DecompressionBombError):
-        raise UnusableError(path, "not a whole image") from None
+    shape = jpeg_shape(path)
+    if shape is None:
+        raise UnusableError(path, "not a whole image")
+    return path.parent.name, File(path, "", shape)
 
 
 def _slice(key: str, lesions: pd.DataFrame, series: Series) -> Slice:
@@ -157,7 +154,7 @@ def _mask(row: "pd.Series[str]", image: File, series: Series) -> Path:
 
 
 def _read(image: Path, masks: tuple[Path, ...]) -> Opened:
-    if image.suffix.lower() in JPEGS:
+    if image.suffix.lower() in LOSSY:
         opened = [read_case(Case("", "", image, mask)) for mask in masks]
         stored, grey = opened[0].stored, opened[0].grey
         lesions = [each.mask for each in opened]

@@ -1,6 +1,6 @@
 """The pixels of DICOM files as grey levels: one frame in memory at a time, and no tag but those that pixels need.
 
-The window is the file's own where it has one, else from percentiles (`sources.window`). After DICOM PS3.3: C.7.5.1.1.2
+The window is the file's own where it has one, else from percentiles (`pixels.window`). After DICOM PS3.3: C.7.5.1.1.2
 (padding), C.7.6.16.2.10 (windows of multi-frame files), C.11.1 (rescaling) and C.11.2 (windows).
 """
 
@@ -16,7 +16,7 @@ from pydicom import Dataset, FileDataset, config, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_windowing, get_decoder, pixel_array
 
-from pig.data.readers.folder import Pixels, UnusableError, window
+from pig.data.readers.pixels import Pixels, UnusableError, window
 
 MOST_PIXELS = 2**27  # of a frame: a header that claims more is not believed
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"

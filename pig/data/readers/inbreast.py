@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from pig.core.errors import InputError
 from pig.data.readers.dicom import read_frame
-from pig.data.readers.folder import Found, Opened, Rejected, Slice, UnusableError, shown
+from pig.data.readers.folder import Found, Opened, Rejected, Slice, shown
 from pig.data.readers.listing import files_below, read_table
+from pig.data.readers.pixels import UnusableError
 from pig.data.readers.shapes import polygon
 
 NAME = re.compile(r"(\d+)_([0-9a-z]+)_MG_([LR])_(CC|MLO?)_ANON\.dcm", re.IGNORECASE)

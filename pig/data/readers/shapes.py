@@ -7,10 +7,11 @@ polygons, and reaches from j to j + 1 and i to i + 1 in boxes.
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from pig.data.readers.pixels import filled, otsu
 
 Grey: TypeAlias = NDArray[np.uint8]
 Mask: TypeAlias = NDArray[np.bool_]
@@ -53,8 +54,7 @@ def region(image: Grey, box: Box) -> Mask:
     place = box.seen(image.shape)
     part = image[place].astype(np.float32)
     blurred = ndimage.gaussian_filter(part, [SMOOTH * side for side in part.shape]).round().astype(np.uint8)
-    level, _ = cv2.threshold(blurred, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    labels, count = ndimage.label(blurred > level)
+    labels, count = ndimage.label(blurred > otsu(blurred))
     largest = labels == (np.bincount(labels.ravel())[1:].argmax() + 1 if count else 0)
     mask[place] = ndimage.binary_fill_holes(largest)
     return mask
@@ -65,7 +65,5 @@ BOX_RULES: dict[str, Callable[[Grey, Box], Mask]] = {"ellipse": ellipse, "region
 
 def polygon(points: NDArray[np.float64], shape: tuple[int, ...]) -> Mask:
     """Pixels of (H, W) inside the polygon through `points`, (N, 2), or crossed by its edge."""
-    mask = np.zeros(shape, np.uint8)
     near = np.clip(points, -FAR, FAR)  # so that any number fits
-    cv2.fillPoly(mask, [np.rint(near).astype(np.int32)], 1)
-    return mask > 0
+    return filled(np.rint(near).astype(np.int32), shape)
