@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pig.core.errors import InputError
-    from pig.data.dataset import Pairs
+    from pig.data.dataset import PairDataset
     from pig.diffusion import sample_images, sample_pairs
     from pig.models.generator import Model, Pair, load
 
 __version__ = "0.1.0"
-__all__ = ["load", "Model", "Pair", "Pairs", "sample_pairs", "sample_images", "InputError", "__version__"]
+__all__ = ["load", "Model", "Pair", "PairDataset", "sample_pairs", "sample_images", "InputError", "__version__"]
 
 # Where the names above are: torch loads when the first of them is used, not with `import pig`.
 _HOMES = {
     "load": "pig.models.generator",
     "Model": "pig.models.generator",
     "Pair": "pig.models.generator",
-    "Pairs": "pig.data.dataset",
+    "PairDataset": "pig.data.dataset",
     "sample_pairs": "pig.diffusion",
     "sample_images": "pig.diffusion",
     "InputError": "pig.core.errors",

@@ -1,4 +1,4 @@
-"""pig.Pairs hands out what archives and models hold, as torch's loaders and data sets expect it."""
+"""pig.PairDataset hands out what archives and models hold, as torch's loaders and data sets expect it."""
 
 import pickle
 
@@ -26,7 +26,7 @@ def samples(tiny):
 
 
 def test_an_item_is_the_pair_on_the_scale_of_networks(run):
-    archive, data = read_archive(run / "pairs.zip"), pig.Pairs(run / "pairs.zip")
+    archive, data = read_archive(run / "pairs.zip"), pig.PairDataset(run / "pairs.zip")
     assert len(data) == len(archive)
     assert isinstance(data, torch.utils.data.Dataset)
     for i, item in enumerate(data):
@@ -40,7 +40,7 @@ def test_an_item_is_the_pair_on_the_scale_of_networks(run):
 
 
 def test_an_index_counts_from_either_end(run):
-    data = pig.Pairs(run / "pairs.zip")
+    data = pig.PairDataset(run / "pairs.zip")
     assert data[-1]["id"] == data[len(data) - 1]["id"] == data[np.int64(len(data) - 1)]["id"]
     for beyond in (len(data), -len(data) - 1):
         with pytest.raises(IndexError):
@@ -50,25 +50,25 @@ def test_an_index_counts_from_either_end(run):
 def test_a_split_deals_the_pairs_out_by_patient(run):
     split = run / "split.csv"
     roles = [
-        pig.Pairs(run / "pairs.zip", split=split, fold=0, role=r) for r in ("train", "validation", "test")
+        pig.PairDataset(run / "pairs.zip", split=split, fold=0, role=r) for r in ("train", "validation", "test")
     ]
     patients = [set(part.table["patient"]) for part in roles]
-    assert sum(map(len, roles)) == len(pig.Pairs(run / "pairs.zip"))
+    assert sum(map(len, roles)) == len(pig.PairDataset(run / "pairs.zip"))
     assert not patients[0] & patients[1] | patients[0] & patients[2] | patients[1] & patients[2]
     assert patients[2] == set(pd.read_csv(split).query("fold0 == 'test'")["patient"])
-    from_table = pig.Pairs(run / "pairs.zip", split=pd.read_csv(split, dtype=str), fold=0)
+    from_table = pig.PairDataset(run / "pairs.zip", split=pd.read_csv(split, dtype=str), fold=0)
     assert [item["id"] for item in from_table] == [item["id"] for item in roles[0]]
 
 
 def test_samples_of_a_model_are_a_data_set(samples):
-    data = pig.Pairs(iter(samples))
+    data = pig.PairDataset(iter(samples))
     assert np.array_equal(data.images, [image for _, image in samples])
     assert np.array_equal(data.masks, [mask for mask, _ in samples])
     assert data[0]["id"] == "sample-000000"
 
 
 def test_real_and_generated_pairs_add_up(run, samples):
-    real, generated = pig.Pairs(run / "pairs.zip"), pig.Pairs(samples)
+    real, generated = pig.PairDataset(run / "pairs.zip"), pig.PairDataset(samples)
     both = real + generated
     assert isinstance(both, ConcatDataset)
     assert len(both) == len(real) + len(generated)
@@ -78,9 +78,9 @@ def test_real_and_generated_pairs_add_up(run, samples):
 
 
 def test_pairs_of_another_size_do_not_add_up(samples):
-    cropped = pig.Pairs([(mask[:16, :8], image[:16, :8]) for mask, image in samples])
+    cropped = pig.PairDataset([(mask[:16, :8], image[:16, :8]) for mask, image in samples])
     with pytest.raises(InputError, match=r"one size to add, found \(32, 32\) and \(16, 8\)"):
-        pig.Pairs(samples) + cropped
+        pig.PairDataset(samples) + cropped
 
 
 def turned(image, mask):
@@ -88,13 +88,13 @@ def turned(image, mask):
 
 
 def test_a_transform_takes_both(samples):
-    plain, other = pig.Pairs(samples), pig.Pairs(samples, transform=turned)
+    plain, other = pig.PairDataset(samples), pig.PairDataset(samples, transform=turned)
     assert torch.equal(other[1]["image"], plain[1]["image"].flip(1))
     assert torch.equal(other[1]["mask"], plain[1]["mask"].flip(1))
 
 
 def test_a_loader_joins_items_to_batches_also_in_a_worker(samples):
-    data = pig.Pairs(samples, transform=turned)
+    data = pig.PairDataset(samples, transform=turned)
     here = list(DataLoader(data, batch_size=2))
     there = list(DataLoader(data, batch_size=2, num_workers=1, multiprocessing_context="spawn"))
     assert [batch["image"].shape for batch in here] == [(2, 1, 32, 32), (2, 1, 32, 32), (1, 1, 32, 32)]
@@ -119,21 +119,21 @@ IMAGE, MASK = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.bool_)
 )
 def test_what_are_no_pairs_is_refused(source, complaint):
     with pytest.raises(InputError, match=complaint):
-        pig.Pairs(source)
+        pig.PairDataset(source)
 
 
 def test_an_archive_without_masks_is_refused_by_name(tiny, tmp_path):
     sample(tiny, "ddim", tmp_path / "ddim.zip", 1)
     with pytest.raises(InputError, match=r"ddim.zip: expected pairs, found images without masks"):
-        pig.Pairs(tmp_path / "ddim.zip")
+        pig.PairDataset(tmp_path / "ddim.zip")
 
 
 def test_a_choice_that_makes_no_sense_is_refused(run):
     with pytest.raises(InputError, match="split and fold: expected both or neither"):
-        pig.Pairs(run / "pairs.zip", fold=0)
+        pig.PairDataset(run / "pairs.zip", fold=0)
     with pytest.raises(InputError, match="role 'training': expected some of train, validation, test"):
-        pig.Pairs(run / "pairs.zip", split=run / "split.csv", fold=0, role="training")
+        pig.PairDataset(run / "pairs.zip", split=run / "split.csv", fold=0, role="training")
     table = pd.DataFrame(dict.fromkeys(COLUMNS, "") | {"id": ["a"]})
     one = pig.data.pairs.Pairs(IMAGE[None], MASK[None], table)
     with pytest.raises(InputError, match="pairs: expected at least one pair, found none with role test"):
-        pig.Pairs(one, split=pd.DataFrame({"id": ["a"], "fold0": ["train"]}), fold=0, role="test")
+        pig.PairDataset(one, split=pd.DataFrame({"id": ["a"], "fold0": ["train"]}), fold=0, role="test")

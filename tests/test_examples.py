@@ -77,7 +77,7 @@ def test_two_callables_find_their_distribution(run, capsys):
 
 
 def test_score_ranks_real_images_before_noise(run, tiny, capsys):
-    data = pig.Pairs(fold_of(tiny).parent / "pairs.zip")
+    data = pig.PairDataset(fold_of(tiny).parent / "pairs.zip")
     noise = np.random.default_rng(0).integers(0, 256, (4, 32, 32), np.uint8)
     for folder, images in (
         ("real", data.images[0:16:4]),

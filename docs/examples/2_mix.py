@@ -7,8 +7,8 @@ from torch.utils.data import DataLoader
 import pig
 
 model = pig.load("models/pig")  # of fold 0, whose training patients are the real pairs here
-real = pig.Pairs("runs/demo/pairs.zip", split="runs/demo/split.csv", fold=0, role="train")
-generated = pig.Pairs(model.sample(16, seed=0))
+real = pig.PairDataset("runs/demo/pairs.zip", split="runs/demo/split.csv", fold=0, role="train")
+generated = pig.PairDataset(model.sample(16, seed=0))
 
 segmenter = torch.nn.Sequential(
     torch.nn.Conv2d(1, 16, 5, padding=2), torch.nn.ReLU(), torch.nn.Conv2d(16, 1, 5, padding=2)

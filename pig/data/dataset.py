@@ -16,10 +16,10 @@ from torch.utils.data import ConcatDataset, Dataset
 
 from pig.core.errors import InputError
 from pig.core.reading import read_csv
-from pig.data import pairs
 from pig.data.archive import read_archive
+from pig.data.pairs import COLUMNS, Pairs, rows, scale
 
-Source = str | Path | pairs.Pairs | Iterable[tuple[Any, Any]]
+Source = str | Path | Pairs | Iterable[tuple[Any, Any]]
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -32,7 +32,7 @@ class Item(TypedDict):
     origin: str  # where it comes from: "phantom", "folder", a method's name, ..
 
 
-class Pairs(Dataset[Item]):
+class PairDataset(Dataset[Item]):
     """Real or generated pairs. `real + generated` is a data set of both, as of any two of torch's.
 
     Args:
@@ -61,7 +61,7 @@ class Pairs(Dataset[Item]):
         found = _read(source)
         if split is not None and fold is not None:
             table = split if isinstance(split, pd.DataFrame) else read_csv(split, columns=("id",), text=True)
-            found = found.select(pairs.rows(table, found.table, fold, role))
+            found = found.select(rows(table, found.table, fold, role))
         name = source if isinstance(source, str | Path) else "pairs"
         if found.masks is None:
             raise InputError(f"{name}: expected pairs, found images without masks")
@@ -81,7 +81,7 @@ class Pairs(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         row = range(len(self))[operator.index(index)]  # from the end if negative; IndexError beyond
-        image = pairs.scale(torch.from_numpy(self.images[row])[None])
+        image = scale(torch.from_numpy(self.images[row])[None])
         mask = torch.from_numpy(self.masks[row])[None].float()
         if self.transform is not None:
             image, mask = self.transform(image, mask)
@@ -89,13 +89,13 @@ class Pairs(Dataset[Item]):
 
     def __add__(self, other: Dataset[Item]) -> ConcatDataset[Item]:
         """Both, one after the other. Raises InputError if they are pairs of different sizes."""
-        if isinstance(other, Pairs) and other.size != self.size:
+        if isinstance(other, PairDataset) and other.size != self.size:
             raise InputError(f"expected pairs of one size to add, found {self.size} and {other.size}")
         return super().__add__(other)
 
 
-def _read(source: Source) -> pairs.Pairs:
-    if isinstance(source, pairs.Pairs):
+def _read(source: Source) -> Pairs:
+    if isinstance(source, Pairs):
         return source
     if isinstance(source, str | Path):
         return read_archive(source)
@@ -109,7 +109,7 @@ def _read(source: Source) -> pairs.Pairs:
         raise InputError(f"pairs: expected masks and images of one size, found {sorted(shapes)}")
     masks, images = map(np.stack, arrays)
     ids = [f"sample-{i:06d}" for i in range(len(given))]
-    blank = dict.fromkeys(pairs.COLUMNS, "")
-    return pairs.Pairs(
+    blank = dict.fromkeys(COLUMNS, "")
+    return Pairs(
         images, masks, pd.DataFrame(blank | {"id": ids, "origin": "sample"}, index=range(len(ids)))
     )
