@@ -27,8 +27,7 @@ from pig.data.archive import write_archive
 from pig.data.pairs import Pairs
 from pig.data.phantom.phantom import phantom
 from pig.models import weights
-from pig.report import figures, page
-from pig.report import formats as tables
+from pig.report import figures, formats, page, rendering
 from pig.report.findings import Finding, findings
 
 HOSTILE = "<script>alert(1)</script>\"'&<img src=x onerror=alert(2)>"
@@ -150,20 +149,20 @@ def test_frames_are_those_of_the_file():
 
 def test_a_table_is_read_back_as_it_was_shown():
     columns = (
-        tables.Column("name", "Name"),
-        tables.Column("n", "n", 0),
-        tables.Column("dice", "Dice ↑", 1, "high", interval=True, mark="mark"),
-        tables.Column("label", "Row", group="Paper"),
-        tables.Column("theirs", "Dice ↑", 2, "high", group="Paper"),
+        formats.Column("name", "Name"),
+        formats.Column("n", "n", 0),
+        formats.Column("dice", "Dice ↑", 1, "high", interval=True, mark="mark"),
+        formats.Column("label", "Row", group="Paper"),
+        formats.Column("theirs", "Dice ↑", 2, "high", group="Paper"),
     )
     frame = pd.DataFrame(
         {"row": ["a", "b"], "competes": True, "name": ["A, a", "B"], "n": [3, 4], "dice": [50.0, 60.0],
          "dice_low": [49.0, 58.0], "dice_high": [51.0, np.nan], "mark": ["*†", "*"], "label": ["", "+ B_1"],
          "theirs": [np.nan, 2.5]}
     )  # fmt: skip
-    table = tables.Table(7, frame, columns, ("dice",), "What this is: 5 %.")
-    shown = page.parse_table(tables.to_markdown(table), "table7.md")
-    assert shown.rows == tables.cells(table)
+    table = formats.Table(7, frame, columns, ("dice",), "What this is: 5 %.")
+    shown = page.parse_table(formats.to_markdown(table), "table7.md")
+    assert shown.rows == formats.cells(table)
     assert shown.heads == [column.head for column in columns]
     assert shown.groups == [("", 3), ("Paper", 2)]
     assert shown.numeric == [False, True, True, False, True]
@@ -473,13 +472,13 @@ def test_a_page_is_made_without_pairs(tmp_path, real):
 
 def test_the_templates_are_part_of_the_package():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    assert project["tool"]["setuptools"]["package-data"] == {"pig": ["templates/*", "py.typed"]}
-    assert {path.name for path in page.TEMPLATES.iterdir()} >= {"page.html", "page.css", "page.js"}
+    assert project["tool"]["setuptools"]["package-data"]["pig.report"] == ["templates/*"]
+    assert {path.name for path in rendering.TEMPLATES.iterdir()} >= {"page.html", "page.css", "page.js"}
 
 
 def test_colours_of_text_stand_out_from_their_ground():
     """WCAG 2: at least 4.5 to 1, light and dark."""
-    css = (page.TEMPLATES / "page.css").read_text(encoding="utf-8")
+    css = (rendering.TEMPLATES / "page.css").read_text(encoding="utf-8")
     light, dark = (
         dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]+)", block)) for block in css.split("@media")[:2]
     )

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from pig.core.errors import InputError
-from pig.metrics import inference as statistics
+from pig.metrics import inference
 
 
 def study(rng, patients=40, slices=5, folds=2, between=0.1, within=0.05, mean=0.7, seeds=1):
@@ -33,13 +33,13 @@ def test_the_mean_is_over_seeds_then_images_then_folds(rng):
     for fold in (0, 1):
         part = few[few["fold"] == fold]
         by_hand.append(np.mean([part.loc[part["id"] == name, "dice"].mean() for name in part["id"].unique()]))
-    assert statistics.mean(few, "dice") == pytest.approx(np.mean(by_hand))
-    assert statistics.mean(few, "dice") != pytest.approx(few["dice"].mean())  # folds count alike
+    assert inference.mean(few, "dice") == pytest.approx(np.mean(by_hand))
+    assert inference.mean(few, "dice") != pytest.approx(few["dice"].mean())  # folds count alike
 
 
 def test_the_interval_is_scipys_where_a_patient_has_one_slice(rng):
     scores = study(rng, patients=50, slices=1, folds=1)
-    found = statistics.estimate(scores, "dice", 20_000, 0)
+    found = inference.estimate(scores, "dice", 20_000, 0)
     theirs = stats.bootstrap((scores["dice"],), np.mean, method="percentile", n_resamples=20_000, rng=1)
     width = theirs.confidence_interval.high - theirs.confidence_interval.low
     assert found.mean == pytest.approx(scores["dice"].mean())
@@ -52,7 +52,7 @@ def test_a_patients_images_are_drawn_together_and_pooled(rng):
     """Against a plain loop over draws of patients, with unequal numbers of images."""
     scores = study(rng, patients=12, slices=4)
     scores = scores[~scores["id"].isin(["i1", "i2", "i3", "i60", "i61"])]
-    found = statistics.estimate(scores, "dice", 4000, 0)
+    found = inference.estimate(scores, "dice", 4000, 0)
     parts = {
         fold: [group["dice"].to_numpy() for _, group in part.groupby("patient")]
         for fold, part in scores.groupby("fold")
@@ -79,11 +79,11 @@ def test_intervals_over_patients_cover_and_those_over_slices_do_not():
     """95 % of 400 simulated studies; the binomial standard error is 1.1 %."""
 
     def over_patients(seed):
-        return statistics.estimate(study(np.random.default_rng(seed)), "dice", 400, seed)
+        return inference.estimate(study(np.random.default_rng(seed)), "dice", 400, seed)
 
     def over_slices(seed):
         scores = study(np.random.default_rng(seed))
-        return statistics.estimate(scores.assign(patient=scores["id"]), "dice", 400, seed)
+        return inference.estimate(scores.assign(patient=scores["id"]), "dice", 400, seed)
 
     assert 0.91 < coverage(over_patients, 0.7) < 0.98
     assert coverage(over_slices, 0.7) < 0.8
@@ -96,24 +96,24 @@ def test_differences_cover_and_are_narrower_than_unpaired_ones():
         return a.assign(dice=a["dice"] + 0.02 + 0.05 * rng.standard_normal(len(a))), a
 
     def interval(seed):
-        return statistics.difference(*pair(seed), "dice", 400, seed)
+        return inference.difference(*pair(seed), "dice", 400, seed)
 
     assert 0.91 < coverage(interval, 0.02) < 0.98
     a, b = pair(0)
-    alone = statistics.estimate(a, "dice", 400, 0)
-    found = statistics.difference(a, b, "dice", 400, 0)
+    alone = inference.estimate(a, "dice", 400, 0)
+    found = inference.difference(a, b, "dice", 400, 0)
     assert found.high - found.low < 0.5 * (alone.high - alone.low)
-    assert found.mean == pytest.approx(statistics.mean(a, "dice") - statistics.mean(b, "dice"))
+    assert found.mean == pytest.approx(inference.mean(a, "dice") - inference.mean(b, "dice"))
 
 
 def test_the_test_is_scipys_over_patients(rng):
     a, b = study(rng), study(rng)
     gaps = (a["dice"] - b["dice"]).groupby(a["patient"]).mean()
     expected = stats.wilcoxon(gaps).pvalue
-    assert statistics.paired_p(a, b, "dice") == pytest.approx(expected)
+    assert inference.paired_p(a, b, "dice") == pytest.approx(expected)
     shuffled = a.sample(frac=1, random_state=0)
-    assert statistics.paired_p(shuffled, b, "dice") == pytest.approx(expected)
-    assert statistics.paired_p(a, a, "dice") == 1
+    assert inference.paired_p(shuffled, b, "dice") == pytest.approx(expected)
+    assert inference.paired_p(a, a, "dice") == 1
 
 
 def test_the_test_is_wrong_as_often_as_it_says_and_one_over_slices_more_often():
@@ -121,9 +121,9 @@ def test_the_test_is_wrong_as_often_as_it_says_and_one_over_slices_more_often():
     for seed in range(300):
         rng = np.random.default_rng(seed)
         a, b = study(rng, patients=15), study(rng, patients=15)
-        wrong["patients"] += statistics.paired_p(a, b, "dice") < 0.05
+        wrong["patients"] += inference.paired_p(a, b, "dice") < 0.05
         alone = [part.assign(patient=part["id"]) for part in (a, b)]
-        wrong["slices"] += statistics.paired_p(*alone, "dice") < 0.05
+        wrong["slices"] += inference.paired_p(*alone, "dice") < 0.05
     assert 0.02 < wrong["patients"] / 300 < 0.09
     assert wrong["slices"] / 300 > 0.2
 
@@ -133,40 +133,40 @@ def test_holm_by_its_definition(rng):
     ordered = np.sort(p)
     ranks = [int((p < value).sum()) for value in p]
     expected = [min(1, max((7 - j) * ordered[j] for j in range(rank + 1))) for rank in ranks]
-    assert statistics.holm(p) == pytest.approx(expected)
+    assert inference.holm(p) == pytest.approx(expected)
 
 
 def test_holm_of_a_worked_example_and_of_what_is_not_known():
-    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    found = statistics.holm([np.nan, 0.04, 0.01])
+    assert inference.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    found = inference.holm([np.nan, 0.04, 0.01])
     assert np.isnan(found[0]) and found[1:] == pytest.approx([0.04, 0.02])
-    assert statistics.holm([]) == [] and statistics.holm([0.7, 0.9]) == [1, 1]
+    assert inference.holm([]) == [] and inference.holm([0.7, 0.9]) == [1, 1]
 
 
 def test_holm_keeps_the_chance_of_any_wrong_mark():
     rng = np.random.default_rng(0)
-    wrong = sum(min(statistics.holm(rng.random(10))) < 0.05 for _ in range(2000))
+    wrong = sum(min(inference.holm(rng.random(10))) < 0.05 for _ in range(2000))
     assert 0.035 < wrong / 2000 < 0.065
 
 
 def test_equal_input_gives_equal_intervals_in_any_order(rng):
     scores = study(rng, seeds=2)
-    found = statistics.estimate(scores, "dice", 100, 3)
-    assert found == pytest.approx(statistics.estimate(scores.sample(frac=1, random_state=1), "dice", 100, 3))
-    assert found != statistics.estimate(scores, "dice", 100, 4)
-    wide, narrow = (statistics.estimate(scores, "dice", 2000, 0, level) for level in (0.99, 0.5))
+    found = inference.estimate(scores, "dice", 100, 3)
+    assert found == pytest.approx(inference.estimate(scores.sample(frac=1, random_state=1), "dice", 100, 3))
+    assert found != inference.estimate(scores, "dice", 100, 4)
+    wide, narrow = (inference.estimate(scores, "dice", 2000, 0, level) for level in (0.99, 0.5))
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
 def test_what_cannot_be_compared_is_named(rng):
     scores = study(rng, patients=3)
     with pytest.raises(InputError, match="dice of i4: expected a number"):
-        statistics.estimate(scores.assign(dice=scores["dice"].where(scores["id"] != "i4")), "dice", 9, 0)
+        inference.estimate(scores.assign(dice=scores["dice"].where(scores["id"] != "i4")), "dice", 9, 0)
     with pytest.raises(InputError, match="the same images of both sets; found i4 in one"):
-        statistics.difference(scores, scores[scores["id"] != "i4"], "dice", 9, 0)
+        inference.difference(scores, scores[scores["id"] != "i4"], "dice", 9, 0)
     twice = scores.assign(patient=scores["patient"].replace("p3", "p0"))
     with pytest.raises(InputError, match="patient p0: expected one test fold"):
-        statistics.paired_p(twice, twice, "dice")
+        inference.paired_p(twice, twice, "dice")
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from pig.core.errors import InputError
-from pig.metrics import inference as statistics
 from pig.metrics.copying import summary
+from pig.metrics.inference import mean
 from pig.metrics.lesions import DESCRIPTORS
 from pig.models.methods import METHODS
 from pig.report.formats import Column, Table
@@ -97,7 +97,7 @@ def table3(
                 "competes": True,
                 "n": mine["n"].sum(),
                 **_scored("trts", own, inference),
-                "trts_shuffled": 100 * statistics.mean(own, "shuffled"),
+                "trts_shuffled": 100 * mean(own, "shuffled"),
                 **_scored("tstr", alone, inference),
                 "contrast": 100 * mine["contrast_to_real"].mean(),
                 "contrast_shuffled": 100 * over_folds(f"{name} shuffled")["contrast_to_real"].mean(),

@@ -204,7 +204,7 @@ class Shown(NamedTuple):
 
 
 def parse_table(text: str, name: str) -> Shown:
-    """What `tables.to_markdown` wrote. Raises InputError, naming `name`, for anything else."""
+    """What `formats.to_markdown` wrote. Raises InputError, naming `name`, for anything else."""
     lines = text.splitlines()
     piped = [line for line in lines if line.startswith("|")]
     told = re.search(r"^\*\*Table ([1-9])\.\*\* (.*)$", text, flags=re.MULTILINE)

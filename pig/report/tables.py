@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pig.core.errors import InputError
-from pig.metrics import inference as statistics
+from pig.metrics.inference import difference, estimate, holm, paired_p
 from pig.models.methods import METHODS
 from pig.report.formats import Column, Table
 
@@ -354,7 +354,7 @@ def _training_set(name: str, dose: int) -> str:
 
 def percent(metric: str, scores: pd.DataFrame, inference: Inference) -> dict[str, float]:
     """METRIC, METRIC_low and METRIC_high of shares, in percent."""
-    found = statistics.estimate(scores, metric, inference.draws, inference.seed, inference.level)
+    found = estimate(scores, metric, inference.draws, inference.seed, inference.level)
     return {metric: 100 * found.mean, f"{metric}_low": 100 * found.low, f"{metric}_high": 100 * found.high}
 
 
@@ -381,14 +381,12 @@ def _compared(
                 p.append(float("nan"))
                 continue
             mine, theirs = parts[key], parts[reference]
-            found = statistics.difference(
-                mine, theirs, "dice", inference.draws, inference.seed, inference.level
-            )
+            found = difference(mine, theirs, "dice", inference.draws, inference.seed, inference.level)
             gains.append([100 * value for value in found])
-            p.append(statistics.paired_p(mine, theirs, "dice"))
+            p.append(paired_p(mine, theirs, "dice"))
         if name == "real":
             out[["gain", "gain_low", "gain_high"]] = gains
-        out[f"p_{name}"] = statistics.holm(p)
+        out[f"p_{name}"] = holm(p)
     out["best_rival"] = [index == best for index in frame.index]
     alpha = 1 - inference.level
     out["mark"] = [

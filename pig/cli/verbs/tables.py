@@ -52,19 +52,19 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from pig.report import formats as tables
+    from pig.report.formats import FORMATS
 
     needed, possible = READS[args.number]
     given = {name for name in ("scores", "crops", "costs", "pairing", "trts") if getattr(args, name)}
     if not set(needed) <= given <= {*needed, *possible}:
         expected = " ".join(f"--{name}" for name in needed)
         raise InputError(f"table {args.number}: expected {expected} and no other input")
-    if sorted(Path(path).suffix for path in args.out) != sorted(tables.FORMATS):
-        raise InputError(f"--out {' '.join(args.out)}: expected one file each of {', '.join(tables.FORMATS)}")
+    if sorted(Path(path).suffix for path in args.out) != sorted(FORMATS):
+        raise InputError(f"--out {' '.join(args.out)}: expected one file each of {', '.join(FORMATS)}")
     table = _table(args)
     for path in args.out:
         with atomic(path, "w") as file:
-            file.write(tables.FORMATS[Path(path).suffix](table))
+            file.write(FORMATS[Path(path).suffix](table))
 
 
 NUMBER = int | float
@@ -82,15 +82,14 @@ def _table(args: Namespace) -> Any:
     from pig.core.reading import read_csv
     from pig.metrics.copying import MEASURES
     from pig.metrics.lesions import DESCRIPTORS
-    from pig.report import evidence
-    from pig.report import tables as results
+    from pig.report import evidence, tables
 
     match args.number:
         case 1:
             scores, crops = (_fidelities(of or []) for of in (args.scores, args.crops))
-            return results.table1(scores, crops, _costs(args.costs or []), args.title)
+            return tables.table1(scores, crops, _costs(args.costs or []), args.title)
         case 2:
-            return results.table2(_overlaps(args.scores), _inference(args), args.steps, args.title)
+            return tables.table2(_overlaps(args.scores), _inference(args), args.steps, args.title)
         case 3:
             described = [f"{what}_{key}" for what in ("w", "floor") for key in DESCRIPTORS]
             numbers = ("n", "contrast_to_real", "one_component", "empty", *described)
