@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from pig.models.generator import Model, Pair, load
 
 __version__ = "0.1.0"
-__all__ = ["load", "Model", "Pair", "PairDataset", "sample_pairs", "sample_images", "InputError", "__version__"]
+__all__ = [
+    "load",
+    "Model",
+    "Pair",
+    "PairDataset",
+    "sample_pairs",
+    "sample_images",
+    "InputError",
+    "__version__",
+]
 
 # Where the names above are: torch loads when the first of them is used, not with `import pig`.
 _HOMES = {

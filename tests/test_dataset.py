@@ -50,7 +50,8 @@ def test_an_index_counts_from_either_end(run):
 def test_a_split_deals_the_pairs_out_by_patient(run):
     split = run / "split.csv"
     roles = [
-        pig.PairDataset(run / "pairs.zip", split=split, fold=0, role=r) for r in ("train", "validation", "test")
+        pig.PairDataset(run / "pairs.zip", split=split, fold=0, role=r)
+        for r in ("train", "validation", "test")
     ]
     patients = [set(part.table["patient"]) for part in roles]
     assert sum(map(len, roles)) == len(pig.PairDataset(run / "pairs.zip"))

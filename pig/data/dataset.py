@@ -1,7 +1,4 @@
-"""Pairs as a data set of torch, for a training loop of one's own.
-
-Not to be taken for `pig.data.pairs.Pairs`, the arrays and table that it hands out one by one.
-"""
+"""Pairs as a data set of torch, for your own training loop."""
 
 import operator
 from collections.abc import Callable, Iterable
@@ -110,6 +107,4 @@ def _read(source: Source) -> Pairs:
     masks, images = map(np.stack, arrays)
     ids = [f"sample-{i:06d}" for i in range(len(given))]
     blank = dict.fromkeys(COLUMNS, "")
-    return Pairs(
-        images, masks, pd.DataFrame(blank | {"id": ids, "origin": "sample"}, index=range(len(ids)))
-    )
+    return Pairs(images, masks, pd.DataFrame(blank | {"id": ids, "origin": "sample"}, index=range(len(ids))))

@@ -168,8 +168,8 @@ def frechet_interval(
 
     Drawing with replacement repeats slices and so raises FID, as a smaller n would: the draws tell the spread, and
     their mean is put where the estimate is. Features (n, d) and (m, d), a group a slice, the share `level` inside;
-    never below 0. It holds the mean FID at these n and m, not FID at infinite n, and is too wide for sets of one
-    distribution, such as the floor, where the draws cannot but differ more than the sets do.
+    never below 0. It holds the mean FID at these n and m, not FID at infinite n. It is conservative (too wide) when
+    both sets share a distribution, as the floor's do.
 
     Raises:
         InputError: a set of fewer than 2 groups.
