@@ -1,11 +1,13 @@
 """What the verbs share: where settings come from, and which device and threads they use."""
 
 import os
+import re
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING
 
 from pig.core import params
 from pig.core.errors import InputError
+from pig.models import table
 
 if TYPE_CHECKING:
     import torch
@@ -24,8 +26,8 @@ def add_settings(parser: ArgumentParser) -> None:
 def settings(args: Namespace, *names: str) -> params.Sections:
     """The named sections, typed and frozen: from --cfg if given, else from --params and --profile."""
     if args.cfg is not None:
-        return params.from_json(args.cfg, names)
-    return params.load(args.params, args.profile).sections(names)
+        return params.from_json(args.cfg, names, table.Params, "--cfg")
+    return params.load(args.params, table.Params, args.profile).sections(names)
 
 
 def add_compute(parser: ArgumentParser) -> None:
@@ -55,3 +57,13 @@ def compute(args: Namespace) -> "torch.device":
         # fp32 on a GPU: products as convolutions are in torch by default, in TF32, inputs rounded to 10 bits.
         torch.set_float32_matmul_precision("high")
     return device
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """(H, W) from HxW; None: that of the networks."""
+    if text is None:
+        return None
+    sides = re.fullmatch(r"([1-9]\d{0,3})[xX]([1-9]\d{0,3})", text)
+    if not sides:
+        raise InputError(f"--size {text}: expected HxW of at most 9999, e.g. 512x512")
+    return int(sides[1]), int(sides[2])

@@ -16,15 +16,9 @@ from pig.core.files import PREFIX, atomic
 
 if TYPE_CHECKING:
     from pig.data.pairs import Pairs
+    from pig.models.drawing import Cost
 
 NAME = re.compile(r"([0-9a-f]{16})-(\d+)-(\d+)\.zip")
-
-
-class Cost(NamedTuple):
-    """What some pairs took to sample, encoding and writing apart."""
-
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0  # of all threads of the process; other work on the machine does not lengthen it
 
 
 class Part(NamedTuple):
@@ -32,7 +26,7 @@ class Part(NamedTuple):
 
     path: Path
     numbers: range
-    cost: Cost
+    cost: "Cost"
 
 
 def kept(folder: str, job: str, numbers: range) -> list[Part]:
@@ -53,8 +47,9 @@ def kept(folder: str, job: str, numbers: range) -> list[Part]:
     return parts
 
 
-def _cost(path: Path) -> Cost:
+def _cost(path: Path) -> "Cost":
     from pig.data.archive import read_note
+    from pig.models.drawing import Cost
 
     try:
         return Cost(**{key: float(value) for key, value in json.loads(read_note(path)).items()})
@@ -64,7 +59,7 @@ def _cost(path: Path) -> Cost:
         ) from error
 
 
-def keep(folder: str, job: str, first: int, pairs: "Pairs", cost: Cost) -> Part:
+def keep(folder: str, job: str, first: int, pairs: "Pairs", cost: "Cost") -> Part:
     """Write a part."""
     from pig.data.archive import write_batches
 
@@ -88,8 +83,10 @@ def drop(folder: str, job: str) -> None:
             Path(folder).rmdir()
 
 
-def total(parts: Sequence[Part]) -> Cost:
+def total(parts: Sequence[Part]) -> "Cost":
     """What all of them cost."""
+    from pig.models.drawing import Cost
+
     return Cost(sum(part.cost.seconds for part in parts), sum(part.cost.cpu_seconds for part in parts))
 
 

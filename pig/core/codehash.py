@@ -24,12 +24,12 @@ SHELL = frozenset(
 )
 
 
-def code_hash(*modules: str) -> str:
+def code_hash(*modules: str, also: str = "", without: frozenset[str] = frozenset()) -> str:
     """Hash of the syntax trees of `modules` and of all of pig that they import, also inside functions.
 
     `modules` are named within the package, e.g. "cli.verbs.train". An import of pig counts as the hash of what it
-    names, not as its name: a module that moves changes nothing. Nor do the modules in SHELL. Every Python gives the
-    same hash.
+    names, not as its name: a module that moves changes nothing. Nor do the modules in SHELL and `without`. What `also`
+    holds counts too. Every Python gives the same hash.
 
     Raises:
         FileNotFoundError: pig has no such module.
@@ -37,7 +37,7 @@ def code_hash(*modules: str) -> str:
     for module in modules:
         if not _path(module).is_file():
             raise FileNotFoundError(f"pig.{module}: no such module")
-    return _digest(*sorted(_hash(module) for module in modules))
+    return _digest(also, *sorted(_hash(module, SHELL | without) for module in modules))
 
 
 def closure(*modules: str) -> set[str]:
@@ -74,15 +74,13 @@ class Read(NamedTuple):
 
 
 @cache  # a workflow asks for the same ones for job after job
-def _hash(module: str) -> str:
+def _hash(module: str, shell: frozenset[str]) -> str:
     """Of a module and all below it; its imports in an order that their modules' names do not decide."""
+    if module in shell:
+        return "shell"
     read = _read(module)
-    below = sorted((_shell(each) or _hash(each.module), each.names) for each in read.imports)
+    below = sorted((_hash(each.module, shell), each.names) for each in read.imports)
     return _digest(read.meaning, repr(below))
-
-
-def _shell(found: Import) -> str:
-    return "shell" if found.module in SHELL else ""
 
 
 def _digest(*parts: str) -> str:

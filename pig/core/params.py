@@ -25,7 +25,6 @@ Chance = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NODES, LENGTH, DEPTH = 100_000, 10**6, 100  # values, characters and nested brackets of a file of settings
 Sections = SimpleNamespace  # one attribute a section, e.g. sections.network.width
-Prediction = Literal["eps", "v", "x0"]
 
 
 class Section(BaseModel):
@@ -62,57 +61,19 @@ class Network(Section):
     groups: Channels
 
 
+class Built(BaseModel):
+    """The sections that a network is made from: of most `network` alone. Other keys, as in a header, are left aside."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+    network: Network
+
+
 class Process(Section):
     T: Annotated[int, Field(ge=1, le=10**6)]
     schedule: Literal["linear", "cosine"]
     beta_1: Share
     beta_T: Share
-
-
-class Weighted(Section):
-    min_snr: Positive | None
-    max_snr: Positive | None
-
-    @model_validator(mode="after")
-    def _not_crossed(self) -> "Weighted":
-        if self.min_snr is not None and self.max_snr is not None and self.max_snr > self.min_snr:
-            raise ValueError(f"max_snr: expected at most min_snr = {self.min_snr}; found {self.max_snr}")
-        return self
-
-
-class Denoiser(Weighted):
-    prediction: Prediction
-
-
-class Guided(Denoiser):
-    loss_weight: Literal["none", "sigmoid"]
-    clip_guide: bool
-    initial_weights: str | None
-
-
-class SegGuided(Denoiser):
-    ablation: Chance
-
-
-class ControlNet(Weighted):
-    """It predicts what the network predicts that it steers."""
-
-
-class Autoencoder(Section):
-    factor: Few
-    channels: Channels
-    width: Channels
-    blocks: Few
-    patches: Few
-    kl: Annotated[float, Field(ge=0)]
-    adversarial: Annotated[float, Field(ge=0)]
-    adversarial_start: Annotated[int, Field(ge=0)]
-
-    @model_validator(mode="after")
-    def _power_of_two(self) -> "Autoencoder":
-        if self.factor & (self.factor - 1):
-            raise ValueError(f"factor: expected a power of two; found {self.factor}")
-        return self
 
 
 class Training(Section):
@@ -255,26 +216,23 @@ class Figures(Section):
     show_real: bool
 
 
-class Params(Section):
-    """The settings of one profile, all sections."""
+class Shared(Section):
+    """The sections that the training of every network uses; a method's own are in pig/models/."""
+
+    network: Network
+    process: Process
+    training: Training
+    folds: Folds
+
+
+class Study(Shared):
+    """The settings of one profile: the sections of every study. pig/models/table.py adds those of its methods."""
 
     profile: str
     reports: str
     methods: list[str] = Field(min_length=1)
     data: Data
     phantom: Phantom
-    folds: Folds
-    network: Network
-    process: Process
-    guider: Denoiser
-    guided: Guided
-    ddpm: Denoiser
-    segguided: SegGuided
-    controlnet: ControlNet
-    autoencoder: Autoencoder
-    ldm: Denoiser
-    joint: Denoiser
-    training: Training
     sampling: Sampling
     fidelity: Fidelity
     segmentation: Segmentation
@@ -284,16 +242,12 @@ class Params(Section):
     figures: Figures
 
     @model_validator(mode="after")
-    def _steps_divide(self) -> "Params":
+    def _steps_divide(self) -> "Study":
         if complaint := self.sampling.unfit(self.process.T):
             raise ValueError(f"{complaint} of process.T = {self.process.T}")
         fold = self.network.stem * 2 ** (len(self.network.multipliers) - 1)
         if self.data.size % fold:
             raise ValueError(f"data.size: expected a multiple of {fold} for network.stem and .multipliers")
-        factor = self.autoencoder.factor
-        fold = factor * max(1, self.network.stem // factor) * 2 ** (len(self.network.multipliers) - 1)
-        if any(name.startswith("ldm") for name in self.methods) and self.data.size % fold:
-            raise ValueError(f"data.size: expected a multiple of {fold} for autoencoder.factor and network")
         return self
 
     def sections(self, names: Iterable[str]) -> Sections:
@@ -301,8 +255,14 @@ class Params(Section):
         return Sections(**{name: getattr(self, name) for name in names})
 
 
-def load(path: str | Path, profile: str | None = None) -> Params:
+Kind = TypeVar("Kind", bound=BaseModel)
+Settings = TypeVar("Settings", bound=Study)
+
+
+def load(path: str | Path, kind: type[Settings], profile: str | None = None) -> Settings:
     """Read `path` and lay `profile` (default: the one that the file names) over its sections.
+
+    kind: Study with the sections of its methods, `pig.models.table.Params`.
 
     Raises:
         InputError: no such file or profile; a key that is unknown, missing or of the wrong type.
@@ -316,7 +276,7 @@ def load(path: str | Path, profile: str | None = None) -> Params:
     raw = _yaml(text, str(path))
     if not isinstance(raw, dict):
         raise InputError(f"{path}: expected sections, found {type(raw).__name__}")
-    return resolve({**raw, "profile": profile or raw.get("profile")}, str(path))
+    return resolve({**raw, "profile": profile or raw.get("profile")}, kind, str(path))
 
 
 def _yaml(text: str, name: str) -> Any:
@@ -357,8 +317,11 @@ def _nodes(node: yaml.Node, known: dict[int, int], name: str) -> int:
 
 
 def resolve(
-    raw: Mapping[str, Any], name: str = "params.yaml", over: Mapping[str, Any] | None = None
-) -> Params:
+    raw: Mapping[str, Any],
+    kind: type[Settings],
+    name: str = "params.yaml",
+    over: Mapping[str, Any] | None = None,
+) -> Settings:
     """Validate the sections of `raw` with `raw["profiles"][raw["profile"]]` laid over them, and `over` over both.
 
     Works on Snakemake's `config` too. Raises InputError as `load` does.
@@ -380,10 +343,7 @@ def resolve(
         text = json.dumps(merged)
     except (TypeError, ValueError, RecursionError) as error:  # a date, a set, a loop
         raise InputError(f"{name}: expected numbers, text, lists and sections; {error}") from None
-    return _validated(Params, text, name)
-
-
-Kind = TypeVar("Kind", bound=BaseModel)
+    return _validated(kind, text, name)
 
 
 def _validated(kind: type[Kind], text: str, name: str, section: str = "") -> Kind:
@@ -402,37 +362,37 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def to_json(params: Params, *names: str) -> str:
+def to_json(params: Study, *names: str) -> str:
     """The named sections as JSON: what a job is given, no more."""
     return json.dumps({name: getattr(params, name).model_dump() for name in names}, sort_keys=True)
 
 
-def from_json(text: str, names: Iterable[str]) -> Sections:
-    """The inverse of `to_json`: the named sections, each validated. Raises InputError."""
+def from_json(text: str, names: Iterable[str], whole: type[Study], option: str) -> Sections:
+    """The inverse of `to_json`: the named sections of `whole`, each validated.
+
+    Raises:
+        InputError: names `option`, where the text comes from.
+    """
     try:
         raw = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"--cfg: expected JSON ({error})") from None
+        raise InputError(f"{option}: expected JSON ({error})") from None
     out = {}
     for name in names:
         if not isinstance(raw, dict) or name not in raw:
-            raise InputError(f"--cfg: expected the section {name}")
-        kind = Params.model_fields[name].annotation
+            raise InputError(f"{option}: expected the section {name}")
+        kind = whole.model_fields[name].annotation
         assert isinstance(kind, type) and issubclass(kind, Section)
-        out[name] = _validated(kind, json.dumps(raw[name]), "--cfg", name)
+        out[name] = _validated(kind, json.dumps(raw[name]), option, name)
     return Sections(**out)
 
 
-class Header(BaseModel):
+class Header(Built):
     """What the file of a network says of it, so far as it is used."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
-
     net: str
-    network: Network
     process: Process
     prediction: Literal["eps", "v", "x0", ""]
-    autoencoder: Autoencoder | None = None
     fold: Seed = 0
     seen: Seed = 0
     size: Shape | None = None
@@ -458,7 +418,7 @@ class SegmenterHeader(BaseModel):
 
 
 def header(kind: type[Kind], raw: Mapping[str, Any], name: str) -> Kind:
-    """The header of the file `name` as a Header or SegmenterHeader, each value checked. Raises InputError."""
+    """The header of the file `name` as a Header, a SegmenterHeader, .., each value checked. Raises InputError."""
     return _validated(kind, json.dumps(raw), name)
 
 

@@ -1,4 +1,10 @@
-"""Where a study keeps what it makes, relative to its folder: the workflow writes there, and verbs may look there."""
+"""Where a study keeps what it makes, relative to its folder: the workflow writes there, and others may look there."""
+
+import os
+from pathlib import Path
+
+SETTINGS = "params.yaml"
+CONFIG = "config.json"  # of an exported model
 
 
 def folder(profile: str) -> str:
@@ -16,6 +22,17 @@ def split(profile: str) -> str:
     return f"{folder(profile)}/split.csv"
 
 
-def net(profile: str, fold: int | str, name: str) -> str:
-    """A network that was trained inside a fold."""
-    return f"{folder(profile)}/fold{fold}/{name}.safetensors"
+def fold(profile: str, number: int) -> str:
+    """The folder of what is trained and sampled inside a fold."""
+    return f"{folder(profile)}/fold{number}"
+
+
+def net(folder: str | Path, name: str) -> str:
+    """A network in a fold's folder, or in an exported model."""
+    return f"{folder}/{name}.safetensors"
+
+
+def study_of(fold: str | Path) -> tuple[Path, str]:
+    """The settings' file and the profile of the study that `fold`, ROOT/runs/PROFILE/fold0, is of."""
+    run = Path(os.path.abspath(fold)).parent  # which may be a link
+    return run.parent.parent / SETTINGS, run.name

@@ -4,14 +4,35 @@ The k-th mask depends on the seed and k alone, so shards of any size ask for the
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Mask = NDArray[np.bool_]
+from pig.data.pairs import Mask, Pairs
+
 SCALES = (0.75, 4 / 3)
 TRIES = 64
+
+
+@dataclass(frozen=True)
+class Given:
+    """The masks that a conditional method is given: those of training pairs, as they are or varied."""
+
+    pairs: Pairs
+    varied: bool
+    seed: int
+
+    def of(self, numbers: range) -> tuple[Mask, list[str]]:
+        """For the samples `numbers`: masks (N, H, W), and the ids of the pairs that they come from."""
+        assert self.pairs.masks is not None
+        chosen = rows(numbers, len(self.pairs), self.seed)
+        masks = self.pairs.masks[chosen]
+        if self.varied:
+            images = self.pairs.images[chosen]
+            masks = np.stack([vary(*each, self.seed) for each in zip(masks, images, numbers, strict=True)])
+        return masks, self.pairs.table["id"].iloc[chosen].tolist()
 
 
 def rows(numbers: Iterable[int], available: int, seed: int) -> list[int]:

@@ -6,14 +6,18 @@ KL + an adversarial term on patches (Isola et al. 2017) after a warm-up; there i
 one is made of the features of an ImageNet classifier, which is what FID measures.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from pig.core import params
 from pig.core.errors import InputError
+from pig.models import table
+from pig.models.method import Batch, Frozen, Net
 from pig.models.unet import Downsample, Inside, ResidualBlock, Upsample, group_norm
 from pig.training.ranks import batch_mean, whole
 
@@ -150,8 +154,9 @@ def autoencoder_loss(
 
 
 @torch.no_grad()
-def calibrate(model: Autoencoder, batches: list[Tensor]) -> None:
+def calibrate(model: nn.Module, batches: Sequence[Tensor]) -> None:
     """Set the scale to 1 / std of the latents of all `batches` together, (B, 1, H, W) each."""
+    assert isinstance(model, Autoencoder)
     count, total, squares = 0, 0.0, 0.0
     for y in batches:
         z = model.posterior(y)[0].double()
@@ -166,3 +171,27 @@ def _blocks(before: int, after: int, blocks: int, inside: Inside) -> list[nn.Mod
 
 def _head(channels: int, out: int, groups: int) -> list[nn.Module]:
     return [group_norm(channels, groups), nn.SiLU(), nn.Conv2d(channels, out, 3, padding=1)]
+
+
+class Built(params.Built):
+    autoencoder: table.Autoencoder
+
+
+class Settings(params.Shared):
+    autoencoder: table.Autoencoder
+
+
+def make(built: Built) -> nn.Module:
+    own = built.autoencoder
+    return Autoencoder(own.channels, own.factor, own.width, own.blocks, built.network.groups, own.patches)
+
+
+def loss(model: nn.Module, frozen: Frozen, batch: Batch, settings: Settings) -> Tensor:
+    """`autoencoder_loss` of the images."""
+    assert isinstance(model, Autoencoder)
+    own = settings.autoencoder
+    penalty = Penalty(own.kl, own.adversarial, own.adversarial_start)
+    return autoencoder_loss(model, batch.y0, penalty, batch.generator)
+
+
+NETS: dict[str, Net[Any, Any]] = {"autoencoder": Net(Built, Settings, make, loss, finish=calibrate)}

@@ -286,7 +286,7 @@ def tokens(x: Tensor) -> Tensor:
 
 
 class Unguided(nn.Module):
-    """model(noised, None, t) = net(noised, t): DDPM and DDIM."""
+    """model(noised, None, t) = net(noised, t): DDPM and DDIM, and Joint on two channels."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -310,19 +310,6 @@ class Concatenated(nn.Module):
 
     def forward(self, noised: Tensor, guide: Tensor, t: Tensor) -> Tensor:
         return self.net(torch.cat([noised, guide], dim=1), t)
-
-
-class Joint(nn.Module):
-    """model(noised, None, t) = net(noised, t) on mask and image as two channels of one network."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, noised: Tensor, guide: Tensor | None, t: Tensor) -> Tensor:
-        if guide is not None or noised.shape[1] != 2:
-            raise ValueError("a joint model takes mask and image as two channels, and no guide")
-        return self.net(noised, t)
 
 
 def parameters(net: nn.Module) -> int:

@@ -14,9 +14,10 @@ import pandas as pd
 
 from pig import __version__
 from pig.core.errors import InputError
-from pig.core.params import Params, Sampling
-from pig.models.generator import FORMAT, LIBRARY
-from pig.models.methods import METHODS, NETS, evaluations
+from pig.core.params import Sampling
+from pig.models.generator import FORMAT, LIBRARY, evaluations
+from pig.models.method import sampler
+from pig.models.table import METHODS, NETS, Params
 from pig.report import rendering
 from pig.report.evidence import TABLE_3, TABLE_4
 from pig.report.formats import Column, Table, to_markdown
@@ -46,7 +47,7 @@ def public(header: Mapping[str, Any]) -> dict[str, Any]:
     for key, form in WORDS.items():
         if isinstance(text := header.get(key), str) and re.fullmatch(form, text):
             out[key] = text
-    for name in (*SHARED, *NETS[header["net"]].uses):
+    for name in (*SHARED, *NETS[header["net"]].sections):
         if isinstance(values := header.get(name), Mapping):
             out[name] = _settings(name, values)
     return out
@@ -194,7 +195,7 @@ def card(
     headers are public ones; data says in a sentence or two what the networks were trained on; scores and metrics are
     those of `sections`, empty if there are none.
     """
-    kind, folds = METHODS[method], headers[-1].get("folds", {})
+    kind, folds, steps = METHODS[method], headers[-1].get("folds", {}), sampler(method).steps
     return rendering.render(
         "card.md",
         method=method,
@@ -208,7 +209,8 @@ def card(
         leak=folds.get("leak", False),
         folds=folds.get("count"),
         sampling=sampling,
-        steps=getattr(sampling, kind.steps),
+        steps=getattr(sampling, steps),
+        ancestral=steps == "ddpm_steps",
         scores=scores,
         metrics=metrics,
         library=LIBRARY,

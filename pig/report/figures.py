@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pig.core.errors import InputError
 from pig.data.pairs import Pairs
+from pig.models.table import NETS
 
 WIDTH, GAP, EDGE = 8.2, 0.05, 0.05  # of a figure, between two images, around all of them
 INK, GREY, PALE = "#222222", "#767676", "#DDDDDD"
@@ -54,16 +55,6 @@ STYLE = {
     "ytick.color": GREY,
     "ytick.labelcolor": INK,
     "lines.solid_capstyle": "round",
-}
-NETS = {
-    "guider": "Guider: mask",
-    "guided": "Guided model: slice",
-    "ddpm": "DDPM: slice alone",
-    "segguided": "SegGuidedDif: slice",
-    "controlnet": "ControlNet: slice",
-    "autoencoder": "LDM's autoencoder",
-    "ldm": "LDM: latents",
-    "joint": "Joint: mask and slice",
 }
 PRIVATE = "the paper's number, on other, private data: not comparable"
 METRICS = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
@@ -349,7 +340,7 @@ def curves(named: Mapping[str, Mapping[int, pd.DataFrame]]) -> Figure:
             named, key=lambda name: (list(NETS).index(name) if name in NETS else len(NETS), name)
         )
         for axes, name in zip(grid, ordered, strict=False):
-            _panel(axes, NETS.get(name, name), named[name])
+            _panel(axes, NETS[name].label if name in NETS else name, named[name])
         for axes in grid[len(named) :]:
             axes.set_axis_off()
         grid[0].set_ylabel("loss")

@@ -4,14 +4,15 @@ Nothing is computed. benchmarks/scale.py prints from the same functions what doc
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Generator, Tensor
 
-from pig.core.params import Params
+from pig.core.params import Study
 from pig.metrics import segmentation
-from pig.models import methods
+from pig.models import table
+from pig.models.method import Batch, Trained, net, schedule
 from pig.models.unet import parameters
 
 LIBRARIES = (
@@ -24,29 +25,29 @@ Loss: TypeAlias = Callable[[], Tensor]
 # ---------------------------- memory
 
 
-def network(name: str, p: Params) -> torch.nn.Module:
-    """A network of methods.NETS without numbers in it."""
+def network(name: str, p: Any) -> torch.nn.Module:
+    """A network of the table without numbers in it."""
     with torch.device("meta"):
-        model = methods.NETS[name].make(p)
+        model = net(name).make(p)
     if name == "autoencoder":
         model.step = torch.tensor(p.autoencoder.adversarial_start)  # its loss is then whole
     return model
 
 
-def frozen(names: Iterable[str], p: Params) -> dict[str, methods.Trained]:
+def frozen(names: Iterable[str], p: Study) -> dict[str, Trained]:
     """Networks that others build on."""
-    return {name: methods.Trained(network(name, p).eval().requires_grad_(False), "eps") for name in names}
+    return {name: Trained(network(name, p).eval().requires_grad_(False), "eps") for name in names}
 
 
-def network_and_loss(name: str, p: Params) -> tuple[torch.nn.Module, Loss]:
+def network_and_loss(name: str, p: Study) -> tuple[torch.nn.Module, Loss]:
     """A network and its loss of one image."""
-    model, below = network(name, p), frozen(methods.NETS[name].needs, p)
+    model, below = network(name, p), frozen(table.NETS[name].needs, p)
     x0 = torch.zeros(1, 1, p.data.size, p.data.size, device="meta")
-    alphabar, generator = methods.schedule(p.process), Generator()
-    return model, lambda: methods.NETS[name].loss(model, below, x0, x0, alphabar, generator, p)
+    batch = Batch(x0, x0, schedule(p.process).to("meta"), Generator())
+    return model, lambda: net(name).loss(model, below, batch, p)
 
 
-def segmenter_and_loss(p: Params) -> tuple[torch.nn.Module, Loss]:
+def segmenter_and_loss(p: Study) -> tuple[torch.nn.Module, Loss]:
     """A segmenter and its loss of two images, since it is normalised by batches."""
     shape, own = (p.data.size, p.data.size), p.segmentation
     model = segmentation.build(own.encoder, own.depth, own.decoder_channels, shape).to("meta")
@@ -80,10 +81,10 @@ class Training(NamedTuple):
     )
 
 
-def training(p: Params) -> dict[str, Training]:
+def training(p: Study) -> dict[str, Training]:
     """Of each network that the study trains, and of the segmenter."""
     found = {}
-    for name in methods.order(p.methods):
+    for name in table.order(p.methods):
         model, loss = network_and_loss(name, p)
         own = parameters(model)
         found[name] = Training(own, STATE * own + p.training.batch * kept(model, loss))
@@ -105,22 +106,22 @@ class Counts(NamedTuple):
     """How many large things the graph of jobs makes."""
 
     samples: int
-    networks: list[str]  # of methods.NETS, once a training
+    networks: list[str]  # of the table, once a training
     segmenters: int
     features: int  # sets
 
 
-def counts(p: Params) -> Counts:
+def counts(p: Study) -> Counts:
     """As workflow/rules/ plan them; a test holds this to docs/scale.md, which counts a plan of Snakemake."""
-    paired = [name for name in p.methods if methods.METHODS[name].paired]
-    scored = [name for name in p.methods if methods.METHODS[name].masks != "varied"]
+    paired = [name for name in p.methods if table.METHODS[name].paired]
+    scored = [name for name in p.methods if table.METHODS[name].masks != "varied"]
     leak = "pig" in p.methods and not p.folds.leak
     dose, folds = max(p.segmentation.doses), p.folds.count
     samples = sum(max(dose, p.fidelity.slices) + (folds - 1) * dose for _ in paired) + leak * dose
     samples += (len(p.methods) - len(paired)) * p.fidelity.slices
-    everywhere = methods.order(paired)
-    networks = everywhere * folds + [net for net in methods.order(p.methods) if net not in everywhere]
-    networks += methods.order(["pig"]) * leak
+    everywhere = table.order(paired)
+    networks = everywhere * folds + [net for net in table.order(p.methods) if net not in everywhere]
+    networks += table.order(["pig"]) * leak
     of_crops = [name for name in scored if name in paired]
     return Counts(samples, networks, folds * p.segmentation.seeds, len(scored) + len(of_crops) + 4)
 
@@ -135,7 +136,7 @@ class Disk(NamedTuple):
     features: int
 
 
-def disk(p: Params, pairs: int, made: Counts, trained: Mapping[str, int]) -> Disk:
+def disk(p: Study, pairs: int, made: Counts, trained: Mapping[str, int]) -> Disk:
     """What the study keeps. `trained`: parameters of each network, and of the segmenter."""
     image = p.data.size**2
     return Disk(

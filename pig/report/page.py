@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pig.core.errors import InputError
 from pig.data.images import encode, shrink
 from pig.data.pairs import Pairs, grey
-from pig.models.methods import METHODS
+from pig.models.table import METHODS, NETS
 from pig.report import rendering, survey
 from pig.report.findings import Finding
 
@@ -34,16 +34,6 @@ HEADS = {  # verdict -> heading and mark, in the order of the page
     "fails": ("Fails on this data", "✕"),
     "open": ("Left open by this data", "?"),
     "note": ("To bear in mind", "!"),
-}
-NETS = {
-    "guider": "Guider (PIG's masks)",
-    "guided": "Guided model (PIG's slices)",
-    "ddpm": "DDPM and DDIM",
-    "segguided": "SegGuidedDif",
-    "controlnet": "ControlNet",
-    "autoencoder": "LDM's autoencoder",
-    "ldm": "LDM, on latents",
-    "joint": "Joint: mask and slice",
 }
 Grey: TypeAlias = NDArray[np.uint8]
 
@@ -376,7 +366,7 @@ def curves(named: Mapping[str, Mapping[int, pd.DataFrame]]) -> list[Panel]:
             lines.append(Line(f"bold {hue}", axes.path(frame["step"], frame["validation"])))
             ends = frame["validation"].dropna()
             told.append(f"fold {fold}: {ends.iloc[-1]:.3g}" if len(ends) else f"fold {fold}: none")
-        title = NETS.get(name, name)
+        title = NETS[name].label if name in NETS else name
         text = f"Losses of {title}; validation loss at the end, {', '.join(told)}"
         panels.append(
             Panel(title, text, "optimiser step", lines, axes.xticks(ticks(0, last, 4)), axes.yticks())

@@ -2,8 +2,8 @@
 
 Every random number of step k comes from a generator seeded with (seed, k), so a run resumed at step k
 draws what an uninterrupted one would have drawn, and the final weights are the same bit for bit (CPU).
-Several processes (pig/training/ranks.py) share each batch: they draw the same numbers, and differ by rounding alone. Only
-dropout, where a network has it, draws for the rows in hand, and so depends on the number of processes.
+Several processes (pig/training/ranks.py) share each batch: they draw the same numbers, and differ by rounding alone.
+Only dropout, where a network has it, draws for the rows in hand, and so depends on the number of processes.
 
 No step waits for a GPU: its losses stay there until they are needed, and what a step draws is copied to it behind the
 computation. docs/gpu.md says what is for GPUs only.
@@ -95,6 +95,11 @@ def batch_rows(step: int, rows: int, batch: int, seed: int) -> Tensor:
     return torch.stack([orders[int(i) // rows][int(i) % rows] for i in at])
 
 
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """To the device without waiting for it: to a GPU from page-locked memory."""
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+
+
 def learning_rate(recipe: Recipe, step: int) -> float:
     """Of step 0, 1, ..: linear warm-up, then constant or half a cosine to 0 (a plateau scales it further)."""
     warm = min(1.0, (step + 1) / (recipe.warmup + 1))
@@ -117,7 +122,7 @@ def fit(
 
     Args:
         loss: (model, rows (B,) int64, CPU generator) -> scalar, the mean over the rows; draws its randomness from
-            the generator, with several ranks by `pig.training.ranks.whole`, since the rows are then a share of the batch.
+            the generator, with several ranks by `ranks.whole`, since the rows are then a share of the batch.
         rows: how many training rows there are.
         validate: model -> validation loss, with draws of its own that are always the same; the same in every rank.
         checkpoint: what Progress.checkpoint() gave, to go on from there, with any number of ranks.
@@ -247,7 +252,7 @@ def _step(
         group["lr"] = learning_rate(recipe, state.step) * state.plateau_scale
     seed = seed_of(recipe.seed, 2, state.step)
     share = Share(seed, ranks, recipe.batch)
-    chosen = _send(batch_rows(state.step, rows, recipe.batch, recipe.seed)[ranks.rows(recipe.batch)], device)
+    chosen = send(batch_rows(state.step, rows, recipe.batch, recipe.seed)[ranks.rows(recipe.batch)], device)
     cuda = [device] if device.type == "cuda" else []
     optimizer.zero_grad(set_to_none=True)
     with torch.random.fork_rng(cuda):  # a GPU's generator has its state on the host
@@ -264,11 +269,6 @@ def _step(
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
     optimizer.step()
     return value.detach().clone()  # of several ranks it is a view of all gradients
-
-
-def _send(tensor: Tensor, device: torch.device) -> Tensor:
-    """To the device without waiting for it: from page-locked memory."""
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
 
 
 def _average(average: nn.Module, model: nn.Module, decay: float) -> None:

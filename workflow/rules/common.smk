@@ -20,16 +20,15 @@ if sys.stderr.isatty():
 from pig.core.codehash import code_hash
 from pig.core.errors import InputError
 from pig.core.paths import folder, pairs
-from pig.models.methods import METHODS, NETS, built_on, order
 from pig.core.params import Section, resolve, to_json
+from pig.models import table
+from pig.models.table import METHODS, NETS, built_on, order
 
 try:
-    P = resolve(config, "params.yaml", workflow.config_settings.config)  # --config wins over the profile
+    P = resolve(config, table.Params, "params.yaml", workflow.config_settings.config)  # --config wins over the profile
+    table.check_methods(P.methods, "params.yaml: methods")
 except InputError as error:
     raise WorkflowError(str(error)) from None
-
-if unknown := [name for name in P.methods if name not in METHODS]:
-    raise WorkflowError(f"params.yaml: methods: expected some of {', '.join(METHODS)}; found {unknown[0]!r}")
 
 # Without its source Snakemake takes what is there for finished, whatever has changed.
 if P.data.source != "phantom" and not Path(P.data.source).is_file():
@@ -124,11 +123,6 @@ wildcard_constraints:
     shard=r"\d+",
     method="|".join(METHODS),
     net="|".join(NETS),
-
-
-def code_of(verb, methods=(), nets=()):
-    """The hash of a verb's code and of the methods and networks that it runs here: a new rival reruns no other."""
-    return code_hash(verb)
 
 
 def bounds(method, arm, fold):

@@ -25,9 +25,9 @@ rule train:
     params:
         state=f"{SCRATCH}/{{arm}}{{fold}}/{{net}}.pt",
         cfg=lambda w: to_json(
-            LEAKING if w.arm == "leak" else P, "network", "process", "training", "folds", *NETS[w.net].uses
+            LEAKING if w.arm == "leak" else P, "network", "process", "training", "folds", *NETS[w.net].sections
         ),
-        code=lambda w: code_of("cli.verbs.train", nets=built_on(w.net)),
+        code=lambda w: table.code_hash("train", nets=built_on(w.net)),
     message:
         "Train the {wildcards.net} of {wildcards.arm} {wildcards.fold}"
     shell:

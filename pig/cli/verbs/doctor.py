@@ -27,7 +27,7 @@ from pig.core.errors import InputError, plain
 
 if TYPE_CHECKING:
     from pig.cli.doctor import Check, Remote
-    from pig.core.params import Params
+    from pig.core.params import Study
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -107,20 +107,17 @@ def _environment() -> Iterator["Check"]:
     yield doctor.packages(metadata.requires("pig") or [], installed)
 
 
-def _settings(args: Namespace) -> "Params":
+def _settings(args: Namespace) -> "Study":
     """The settings; InputError for whatever the workflow would refuse too."""
     from pig.core import params
-    from pig.models.methods import METHODS
+    from pig.models import table
 
-    p = params.load(args.params, args.profile)
-    if unknown := [name for name in p.methods if name not in METHODS]:
-        raise InputError(
-            f"{args.params}: methods: expected some of {', '.join(METHODS)}; found {unknown[0]!r}"
-        )
+    p = params.load(args.params, table.Params, args.profile)
+    table.check_methods(p.methods, f"{args.params}: methods")
     return p
 
 
-def _pairs(p: "Params") -> int | str:
+def _pairs(p: "Study") -> int | str:
     """How many pairs there are to learn from, or why that cannot be told."""
     if p.data.source == "phantom":
         return p.phantom.patients * len(p.phantom.views) * p.phantom.slices
@@ -133,7 +130,7 @@ def _pairs(p: "Params") -> int | str:
         return f"expected an archive of pairs ({error})"
 
 
-def _machine(p: "Params", pairs: int) -> Iterator["Check"]:
+def _machine(p: "Study", pairs: int) -> Iterator["Check"]:
     """Device, cores, memory and disk against what `p` needs of each."""
     from pig.cli import doctor
 
@@ -186,7 +183,7 @@ def _limit(name: str, otherwise: str) -> list[str]:
     return (file.read_text(encoding="ascii") if file.is_file() else otherwise).split()
 
 
-def _weights(p: "Params") -> "Check":
+def _weights(p: "Study") -> "Check":
     """What `pig features` would find: the extractor of the profile, else InceptionV3."""
     from pig.cli import doctor
     from pig.metrics import features

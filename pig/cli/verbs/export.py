@@ -19,14 +19,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pig.core import paths
 from pig.core.errors import InputError
 from pig.core.files import PREFIX, atomic
-from pig.models.methods import METHODS, NETS
+from pig.models.table import METHODS, NETS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pig.core.params import Params
+    from pig.core.params import Study
     from pig.report.card import Metric, Shown
 
 PHANTOM = (
@@ -67,26 +68,24 @@ def run(args: Namespace) -> str:
 
     import torch
 
-    from pig.models import generator as api
-    from pig.models import weights
+    from pig.models import generator, weights
     from pig.report import card as export
 
     check_replaceable(out)
-    if not fold.is_dir() or (fold / api.CONFIG).exists():
+    if not fold.is_dir() or (fold / paths.CONFIG).exists():
         raise InputError(f"{fold}: expected a fold of a study, runs/PROFILE/fold0")
-    chosen = api.settings_of(fold, args.params, args.profile)
-    model = api.assemble(fold, args.method, chosen.sampling, torch.device("cpu"))
-    headers = [export.public(model.headers[net]) for net in METHODS[args.method].nets]
+    chosen = generator.study_of(fold, args.params, args.profile)
+    files = generator.files_in(fold, args.method)
+    model = generator.read(args.method, files, chosen.sampling, torch.device("cpu"))
+    headers = [export.public(header) for header in model.headers.values()]
     config = export.config(args.method, chosen.sampling, headers)
     scores, metrics = read_scores(args, chosen, headers)
     data = args.data or (PHANTOM if chosen.data.source == "phantom" else UNTOLD)
     card = export.card(args.method, chosen.profile, licence, data, headers, chosen.sampling, scores, metrics)
     with whole_folder(out) as new:
-        for header in headers:
-            name = f"{header['net']}.safetensors"
-            state, _ = weights.load(fold / name)
-            weights.save(new / name, state, header)
-        for name, text in ((api.CONFIG, json.dumps(config, indent=2) + "\n"), (export.CARD, card)):
+        for path, header in zip(files, headers, strict=True):
+            weights.save(paths.net(new, header["net"]), weights.load(path)[0], header)
+        for name, text in ((paths.CONFIG, json.dumps(config, indent=2) + "\n"), (export.CARD, card)):
             with atomic(new / name, "w") as file:
                 file.write(text)
     kind = METHODS[args.method]
@@ -94,7 +93,7 @@ def run(args: Namespace) -> str:
 
 
 def read_scores(
-    args: Namespace, chosen: "Params", headers: list[dict[str, Any]]
+    args: Namespace, chosen: "Study", headers: list[dict[str, Any]]
 ) -> "tuple[dict[int, str], list[Metric]]":
     """The card's tables and metrics from --reports; InputError if its tables are of other networks."""
     from pig.core.reading import read_csv, read_text
@@ -140,17 +139,17 @@ def check_replaceable(out: Path) -> None:
         return
     if not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, found a file")
-    from pig.models.generator import CONFIG, read_config
+    from pig.models.generator import read_config
     from pig.report.card import CARD
 
-    own = {CONFIG, CARD, *(f"{net}.safetensors" for net in NETS)}
+    own = {paths.CONFIG, CARD, *(Path(paths.net(out, net)).name for net in NETS)}
     present = {path.name for path in out.iterdir()}
     if other := sorted(present - own):
         raise InputError(f"--out {out}: holds {other[0]}, which no export does; expected a new folder")
     if present:
-        if CONFIG not in present:
-            raise InputError(f"--out {out}: expected a new folder or an earlier export, with {CONFIG}")
-        read_config(out / CONFIG)
+        if paths.CONFIG not in present:
+            raise InputError(f"--out {out}: expected a new folder or an earlier export, with {paths.CONFIG}")
+        read_config(out / paths.CONFIG)
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from typing import Any
 from pig.cli.options import add_settings, settings
 from pig.cli.verbs.figures import read_curves, read_frames
 from pig.cli.verbs.study import read_tables, software
-from pig.core import params
 from pig.core.errors import InputError
 from pig.core.files import atomic
+from pig.models.table import Params
 
-SECTIONS = [name for name, of in params.Params.model_fields.items() if hasattr(of.annotation, "model_fields")]
+SECTIONS = [name for name, of in Params.model_fields.items() if hasattr(of.annotation, "model_fields")]
 CLOSEST = 10  # pairs, as in figures.copies
 KEPT = ("net", "fold", "revision", "code", "data", "trained_pairs", "seen", "parameters", "validation")
 HASH = 16  # characters of a hash that are shown
@@ -100,7 +100,7 @@ def _shelves(args: Namespace, real: Any, number: int) -> list[Any]:
     """PIG first, its closest after it. Where real pairs must stay hidden (None), of methods with masks of their own."""
     from pig.core.reading import read_csv
     from pig.data.archive import read_archive
-    from pig.models.methods import METHODS
+    from pig.models.table import METHODS
     from pig.report import page
 
     generated, copies = ({Path(path).stem: path for path in paths} for paths in (args.generated, args.copies))

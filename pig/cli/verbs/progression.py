@@ -7,11 +7,10 @@ first and the last among them. Writes npz: t (K,) int64; x and y (K, B, H, W) fl
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from pig.cli.options import add_compute, add_settings, compute, settings
+from pig.cli.options import add_compute, add_settings, compute, read_size, settings
 from pig.cli.progress import track
 from pig.core.errors import InputError
 from pig.core.files import atomic
-from pig.models.trained import alphabar_of, read_nets, seeds_of, shape_of
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -23,30 +22,27 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
+    size, device = read_size(args.size), compute(args)
     chosen = settings(args, "sampling", "figures")
     sampling, number = chosen.sampling, chosen.figures.progression_pairs
     if chosen.figures.progression_steps > sampling.steps:
         raise InputError(f"figures.progression_steps: expected at most sampling.steps = {sampling.steps}")
-    device = compute(args)
-    nets, (header, _) = read_nets("pig", args.models, device, sampling.compile)
 
     import numpy as np
 
-    from pig.diffusion import timesteps
-    from pig.models.methods import generate
+    from pig.models.generator import read
+    from pig.models.solvers import times
 
-    alphabar = alphabar_of(header, sampling)
-    times = timesteps(alphabar, sampling.steps, sampling.spacing)
+    model = read("pig", args.models, sampling, device, size)
+    at = times(model.alphabar, sampling.steps, sampling.spacing)
     kept = np.linspace(0, sampling.steps - 1, chosen.figures.progression_steps).round().astype(int)
-    seeds = seeds_of(sampling.seed, header.get("fold", 0), range(number))
-    frames = generate("pig", nets, seeds, shape_of(args.size, header), alphabar, sampling)
-    total = sampling.steps * -(-number // sampling.tile)
+    frames, total = model.frames(range(number)), sampling.steps * -(-number // sampling.tile)
     taken = [f for i, f in enumerate(track(frames, total, "progression")) if i % sampling.steps in kept]
     shown = [taken[i :: len(kept)] for i in range(len(kept))]  # of each step, the tiles
     with atomic(args.out) as file:
         np.savez_compressed(
             file,
-            t=np.array([times[i] for i in kept]),
+            t=np.array([at[i] for i in kept]),
             x=np.stack([_halves([f.x0_hat for f in tiles]) for tiles in shown]),
             y=np.stack([_halves([f.y0_hat for f in tiles]) for tiles in shown]),
         )

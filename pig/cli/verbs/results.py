@@ -27,8 +27,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from pig.core.params import load
     from pig.core.reading import read_csv
+    from pig.models.table import Params
 
-    reports = Path(load(args.params, args.profile).reports)
+    reports = Path(load(args.params, Params, args.profile).reports)
     fidelity = read_csv(reports / "table1.csv", columns=("row", "method"), numbers=_ends("fid"))
     numbers = (*_ends("dice"), *_ends("gain"))
     overlap = read_csv(reports / "table2.csv", columns=("row", "set"), counts=("dose",), numbers=numbers)

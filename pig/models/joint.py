@@ -1,0 +1,50 @@
+"""Joint: mask and image as two channels of one network, the control of PIG's two (ours)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pig.core.params import Built, Sampling, Shared
+from pig.diffusion import Denoiser, image_loss
+from pig.models.losses import draw, weight
+from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, first_noise, on, unet
+from pig.models.table import Denoising
+from pig.models.unet import Unguided, parameters
+
+
+class Settings(Shared):
+    joint: Denoising
+
+
+def make(built: Built) -> nn.Module:
+    """One net with about as many parameters as PIG's two: the width that comes closest."""
+    width = built.network.width
+    with torch.device("meta"):
+        wanted = 2 * parameters(unet(built, 2))
+        sizes = {w: parameters(unet(built, 2, 2, width=w)) for w in range(width, 2 * width + 1)}
+    best = min(sizes, key=lambda w: abs(sizes[w] - wanted))
+    # The normalisation's groups must divide that width: as near as can be to those of the other networks.
+    divisors = (n for n in range(1, best + 1) if best % n == 0)
+    groups = min(divisors, key=lambda n: abs(n - built.network.groups))
+    return Unguided(unet(built, 2, 2, width=best, groups=groups))
+
+
+def loss(model: nn.Module, frozen: Frozen, batch: Batch, settings: Settings) -> Tensor:
+    """The loss of an image of two channels."""
+    own, both = settings.joint, torch.cat([batch.x0, batch.y0], 1)
+    draws = draw(both, settings.process.T, batch.generator, settings.training.antithetic)
+    denoise = Denoiser(model, batch.alphabar, own.prediction)
+    return image_loss(denoise, both, None, draws, weight(own, own.prediction))
+
+
+def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor, Tensor]]:
+    """One chain of two channels."""
+    model = denoiser(nets["joint"], tile.alphabar, sampling, sampling.clip)
+    steps = chain(model, None, first_noise(tile, 2, on(nets["joint"])), sampling)
+    return ((both[:, :1], both[:, 1:]) for both in steps)
+
+
+NETS: dict[str, Net[Any, Any]] = {"joint": Net(Built, Settings, make, loss, lambda s: s.joint.prediction)}
+SAMPLERS = {"joint": Sampler(sample)}

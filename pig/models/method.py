@@ -1,0 +1,158 @@
+"""What the file of a method offers, NETS that it trains and SAMPLERS that use them, and what these files share.
+
+Shapes: x0 masks and y0 images (B, 1, H, W) in [-1, 1]; alphabar (T + 1,); see pig/diffusion.py.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Generator, Tensor, nn
+
+from pig.core.params import Built, Process, Sampling, Shared
+from pig.diffusion import (
+    Denoiser,
+    Move,
+    cosine_schedule,
+    linear_schedule,
+    local_mean,
+    sample_images,
+    seeded_noise,
+    sign,
+)
+from pig.models import table
+from pig.models.solvers import SOLVERS, times
+from pig.models.unet import UNet
+
+MASKS: dict[str, Callable[[Tensor], Tensor]] = {"sign": sign, "local_mean": local_mean}
+
+
+# ---------------------------- what a file offers
+class Trained(NamedTuple):
+    """A network ready to sample with: a model of the one convention, and what it predicts."""
+
+    model: nn.Module
+    prediction: str
+
+
+Frozen = Mapping[str, Trained]
+
+
+class Batch(NamedTuple):
+    """What a loss is computed from."""
+
+    x0: Tensor
+    y0: Tensor
+    alphabar: Tensor  # on the device of x0
+    generator: Generator  # of the CPU; the loss takes all its random numbers from it
+
+
+B = TypeVar("B", bound=Built)
+S = TypeVar("S", bound=Shared)
+
+
+@dataclass(frozen=True)
+class Net(Generic[B, S]):
+    """A network: how it is made and trained."""
+
+    built: type[B]  # the sections of params.yaml that it is made from
+    settings: type[S]  # the sections that its training uses
+    make: Callable[[B], nn.Module]
+    loss: Callable[[nn.Module, Frozen, Batch, S], Tensor]
+    prediction: Callable[[S], str] = lambda settings: ""  # what it predicts; "": it is no denoiser
+    initial: Callable[[S], str | None] = lambda settings: None  # file of the weights that it starts from
+    adopts: str = ""  # trained network that it starts from,
+    adopt: Callable[[nn.Module, nn.Module], None] | None = None  # (model, that one)
+    finish: Callable[[nn.Module, Sequence[Tensor]], None] | None = (
+        None  # after training: (model, image batches)
+    )
+
+
+class Tile(NamedTuple):
+    """The rows that are sampled together."""
+
+    generators: list[Generator]  # of each row its own
+    shape: tuple[int, int]  # (H, W)
+    alphabar: Tensor
+    masks: Tensor | None  # (B, 1, H, W) of -1 and 1, of the conditional methods
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """How a method samples, step by step: (x0_hat or None, y0_hat)."""
+
+    sample: Callable[[Frozen, Tile, Sampling], Iterator[tuple[Tensor | None, Tensor]]]
+    steps: str = "steps"  # the key of `sampling` that holds its number of steps
+    guider: Callable[[Sampling], int] | None = (
+        None  # in how many of them a guider is evaluated beside, if there is one
+    )
+
+
+def net(name: str) -> "Net[Any, Any]":
+    """A network of the table, from its file."""
+    return import_module(f"pig.models.{table.NETS[name].file or name}").NETS[name]
+
+
+def sampler(method: str) -> Sampler:
+    """A method of the table, from its file."""
+    return import_module(f"pig.models.{table.METHODS[method].file}").SAMPLERS[method]
+
+
+# ---------------------------- what the files share
+def schedule(process: Process) -> Tensor:
+    """alphabar (T + 1,) of the section `process`."""
+    if process.schedule == "cosine":
+        return cosine_schedule(process.T)
+    return linear_schedule(process.T, process.beta_1, process.beta_T)
+
+
+def unet(built: Built, inputs: int, outputs: int = 1, **other: int) -> UNet:
+    """The U-Net of the section `network`, where `other` does not say otherwise."""
+    return UNet(in_channels=inputs, out_channels=outputs, **{**dict(built.network), **other})
+
+
+def on(trained: Trained) -> torch.device:
+    """The device of a network."""
+    return next(trained.model.parameters()).device
+
+
+def denoiser(trained: Trained, alphabar: Tensor, sampling: Sampling, clip: bool) -> Denoiser:
+    """The network as a sampler calls it: it computes in sampling.precision, the sampler in that of the noise.
+
+    Its output is copied, since a compiled network's next call may write over it.
+    """
+
+    def model(noised: Tensor, guide: Tensor | None, t: Tensor) -> Tensor:
+        with _precision(sampling, noised.device):
+            out = trained.model(noised, guide, t)
+        return out.to(noised.dtype, copy=True)
+
+    return Denoiser(model, alphabar, trained.prediction, clip)
+
+
+def _precision(sampling: Sampling, device: torch.device) -> Any:
+    if sampling.precision == "fp32":
+        return nullcontext()  # not a disabled autocast: torch has none for "meta", where work is counted
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def chain(
+    denoise: Denoiser,
+    guide: Tensor | None,
+    yT: Tensor,
+    sampling: Sampling,
+    move: Callable[[Tensor], Move] | None = None,
+    steps: int | None = None,
+) -> Iterator[Tensor]:
+    """One chain from the noise yT, by the times and moves of `sampling` or others: y0_hat after each step."""
+    alphabar = denoise.alphabar
+    at = times(alphabar, steps or sampling.steps, sampling.spacing)
+    return sample_images(denoise, yT, guide, alphabar, at, move or SOLVERS[sampling.solver])
+
+
+def first_noise(tile: Tile, channels: int, device: torch.device) -> Tensor:
+    """yT of a tile, (B, channels, H, W)."""
+    return seeded_noise(tile.generators, (channels, *tile.shape)).to(device)

@@ -1,0 +1,97 @@
+"""PIG, the paper's method: a guider for the mask and a guided model for the slice (Zhang et al., MICCAI 2025)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import Tensor, nn
+
+from pig.core.params import Built, Sampling, Shared
+from pig.diffusion import Denoiser, Estimate, guided_loss, guider_loss, sample_pairs, seeded_noise
+from pig.models.losses import draw, times_sigmoid, weight
+from pig.models.method import MASKS, Batch, Frozen, Net, Sampler, Tile, denoiser, on, unet
+from pig.models.solvers import SOLVERS, awake, times
+from pig.models.table import Denoising, Guided
+from pig.models.unet import Concatenated
+
+
+class GuiderSettings(Shared):
+    guider: Denoising
+
+
+class GuidedSettings(GuiderSettings):
+    guided: Guided
+
+
+def make(built: Built) -> nn.Module:
+    """Both: a U-Net that sees its guide as a second channel."""
+    return Concatenated(unet(built, 2))
+
+
+def loss_of_guider(model: nn.Module, frozen: Frozen, batch: Batch, settings: GuiderSettings) -> Tensor:
+    """Algorithm 1."""
+    own = settings.guider
+    guider = Denoiser(model, batch.alphabar, own.prediction)
+    draws = draw(batch.x0, settings.process.T, batch.generator, settings.training.antithetic)
+    return guider_loss(guider, batch.x0, batch.y0, draws, weight(own, own.prediction))
+
+
+def loss_of_guided(model: nn.Module, frozen: Frozen, batch: Batch, settings: GuidedSettings) -> Tensor:
+    """The guided model's, on the frozen guider's estimates."""
+    own, trained = settings.guided, frozen["guider"]
+    guided = Denoiser(model, batch.alphabar, own.prediction)
+    guider = Denoiser(trained.model, batch.alphabar, trained.prediction, own.clip_guide)
+    draws = draw(batch.x0, settings.process.T, batch.generator, settings.training.antithetic)
+    how = weight(own, own.prediction)
+    if own.loss_weight == "sigmoid":
+        how = times_sigmoid(how)
+    return guided_loss(guided, guider, batch.x0, batch.y0, draws, how)
+
+
+def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor, Tensor]]:
+    """Algorithm 2."""
+    guider, guided = (
+        denoiser(nets[name], tile.alphabar, sampling, sampling.clip) for name in ("guider", "guided")
+    )
+    # Laid out in memory as later x_t and y_t are, or the networks would be compiled once more.
+    both = seeded_noise(tile.generators, (2, *tile.shape)).to(on(nets["guider"]))
+    xT, yT = both[:, :1].contiguous(), both[:, 1:].contiguous()
+    at = times(tile.alphabar, sampling.steps, sampling.spacing)
+    first = resting(guider, at[awake(sampling) - 1])
+    second = thresholded(guided) if sampling.guide == "local_mean" else guided
+    return sample_pairs(first, second, xT, yT, tile.alphabar, at, SOLVERS[sampling.solver])
+
+
+def resting(guider: Estimate, last: int) -> Estimate:
+    """`guider`, which rests after time `last`: the mask has settled, and its estimate stays as it is."""
+    kept: list[tuple[Tensor, Tensor]] = []
+
+    def estimate(xt: Tensor, yt: Tensor | None, t: int) -> tuple[Tensor, Tensor]:
+        if t >= last:
+            kept[:] = [guider(xt, yt, t)]
+        return kept[0]
+
+    return estimate
+
+
+def thresholded(guided: Estimate) -> Estimate:
+    """`guided` that sees a mask of two values, as in the published code."""
+
+    def estimate(yt: Tensor, x0_hat: Tensor | None, t: int) -> tuple[Tensor, Tensor]:
+        assert x0_hat is not None
+        return guided(yt, MASKS["local_mean"](x0_hat), t)
+
+    return estimate
+
+
+NETS: dict[str, Net[Any, Any]] = {
+    "guider": Net(Built, GuiderSettings, make, loss_of_guider, lambda s: s.guider.prediction),
+    "guided": Net(
+        Built,
+        GuidedSettings,
+        make,
+        loss_of_guided,
+        lambda s: s.guided.prediction,
+        initial=lambda s: s.guided.initial_weights,
+    ),
+}
+SAMPLERS = {"pig": Sampler(sample, guider=awake)}
