@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pig.core.errors import InputError
     from pig.data.dataset import PairDataset
-    from pig.diffusion import sample_images, sample_pairs
-    from pig.models.generator import Model, Pair, load
+    from pig.diffusion import Denoiser, sample_images, sample_pairs
+    from pig.models.generator import Model, Pair
+    from pig.models.loading import load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Model",
     "Pair",
     "PairDataset",
+    "Denoiser",
     "sample_pairs",
     "sample_images",
     "InputError",
@@ -23,10 +25,11 @@ __all__ = [
 
 # Where the names above are: torch loads when the first of them is used, not with `import pig`.
 _HOMES = {
-    "load": "pig.models.generator",
+    "load": "pig.models.loading",
     "Model": "pig.models.generator",
     "Pair": "pig.models.generator",
     "PairDataset": "pig.data.dataset",
+    "Denoiser": "pig.diffusion",
     "sample_pairs": "pig.diffusion",
     "sample_images": "pig.diffusion",
     "InputError": "pig.core.errors",

@@ -9,18 +9,9 @@ from typing import NamedTuple, TypeAlias
 
 PACKAGE = Path(__file__).parents[1]
 
-# Modules that check and report, and cannot change what a job writes. Settings are tracked value by value, and of the
-# tables of methods a job's rows alone (pig/models/table.py).
+# Modules that check and report, and cannot change what a job writes; its settings are tracked value by value.
 SHELL = frozenset(
-    {
-        "core.params",
-        "core.errors",
-        "core.codehash",
-        "core.paths",
-        "cli.console",
-        "cli.progress",
-        "models.table",
-    }
+    {"core.codehash", "core.errors", "core.params", "core.paths", "cli.console", "cli.progress"}
 )
 
 

@@ -120,15 +120,14 @@ class Sampling(Section):
     shards: Count
     seed: Seed
 
-    def unfit(self, T: int) -> str | None:
-        """What is wrong with the numbers of steps for a process of T; None if nothing."""
+    def check(self, T: int, name: str) -> None:
+        """Raise InputError unless the numbers of steps suit a process of T steps, which is called `name`."""
         for key in ("steps", "ddpm_steps"):
             steps = getattr(self, key)
             if self.spacing == "log_snr" and steps > T:
-                return f"sampling.{key}: expected at most the steps"
+                raise InputError(f"sampling.{key}: expected at most the steps of {name} = {T}")
             if self.spacing != "log_snr" and T % steps:
-                return f"sampling.{key}: expected a divisor"
-        return None
+                raise InputError(f"sampling.{key}: expected a divisor of {name} = {T}")
 
 
 class Fidelity(Section):
@@ -243,8 +242,7 @@ class Study(Shared):
 
     @model_validator(mode="after")
     def _steps_divide(self) -> "Study":
-        if complaint := self.sampling.unfit(self.process.T):
-            raise ValueError(f"{complaint} of process.T = {self.process.T}")
+        self.sampling.check(self.process.T, "process.T")
         fold = self.network.stem * 2 ** (len(self.network.multipliers) - 1)
         if self.data.size % fold:
             raise ValueError(f"data.size: expected a multiple of {fold} for network.stem and .multipliers")

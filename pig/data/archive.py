@@ -4,22 +4,27 @@ An archive is a ZIP of images/<id>.png (8-bit grey), masks/<id>.png (0 or 255) a
 with fixed timestamps and order: equal pairs give equal bytes.
 """
 
+import hashlib
 import io
+import json
+import re
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pig.core.errors import InputError
+from pig.core.files import PREFIX, atomic
 from pig.core.reading import read_csv
 from pig.data.images import decode, encode
 from pig.data.pairs import Grey, Pairs, check_memory, check_table, dimensions, join_tables, table_csv
 
+PART = re.compile(r"([0-9a-f]{16})-(\d+)-(\d+)\.zip")  # job, first, end
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can tell
 BYTES = 2**27  # of a member, twice `pairs.PIXELS`: no more are read, whatever the archive says of its size
 
@@ -40,16 +45,16 @@ def write_batches(file: IO[bytes], table: pd.DataFrame, batches: Iterable[Pairs]
     ids, first = iter(table["id"]), None
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.comment = note.encode()
-        _add(archive, "pairs.csv", table_csv(table))
+        archive.writestr(_info("pairs.csv"), table_csv(table))
         for batch in batches:
             first = first or (batch.images.shape[1:], batch.masks is None)
             _alike(*first, batch)
             for i, name in enumerate(batch.table["id"]):
                 if next(ids, None) != name:
                     raise InputError(f"expected the pairs of the table in its order, found {name!r}")
-                _add(archive, f"images/{name}.png", encode(batch.images[i]))
+                archive.writestr(_info(f"images/{name}.png"), encode(batch.images[i]))
                 if batch.masks is not None:
-                    _add(archive, f"masks/{name}.png", encode(np.uint8(255) * batch.masks[i]))
+                    archive.writestr(_info(f"masks/{name}.png"), encode(np.uint8(255) * batch.masks[i]))
     if (left := next(ids, None)) is not None:
         raise InputError(f"expected the pairs of the table, but {left!r} is not among them")
 
@@ -61,17 +66,6 @@ def _alike(shape: tuple[int, ...], maskless: bool, batch: Pairs) -> None:
         )
     if (batch.masks is None) != maskless:
         raise InputError("expected masks in all sets of pairs or in none, found some of each")
-
-
-def join_archives(file: IO[bytes], paths: Sequence[str | Path]) -> None:
-    """Write one archive of those at `paths`, which `write_archive` wrote alike: their images are copied as they are."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        _add(archive, "pairs.csv", table_csv(join_tables(map(read_table, paths))))
-        for path in paths:
-            with _opened(path) as (part, name):
-                for member in part.namelist():
-                    if member != "pairs.csv":
-                        _add(archive, member, _content(part, name, member))
 
 
 def read_archive(file: str | Path | IO[bytes]) -> Pairs:
@@ -106,6 +100,106 @@ def read_note(path: str | Path) -> str:
         for member in archive.namelist():
             _content(archive, name, member)
         return archive.comment.decode(errors="replace")
+
+
+# --- an archive in the making ---
+
+
+class Cost(NamedTuple):
+    """What some samples took, encoding and writing apart."""
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0  # of all threads of the process; other work on the machine does not lengthen it
+
+
+class Part(NamedTuple):
+    """An archive of the pairs `numbers`."""
+
+    path: Path
+    numbers: range
+    cost: Cost
+
+
+class Parts:
+    """The pairs `numbers` as far as they are made, in archives in one folder: what an interrupted run goes on from.
+
+    A part is an archive of some successive pairs, written whole or not at all. Its name says of which job and which
+    pairs, its note what they cost. `job` is all that decides the pairs beside their numbers; parts of other jobs are
+    removed. `stop` is the number of the first pair that is not there.
+
+    Raises:
+        InputError: a part is damaged.
+    """
+
+    def __init__(self, folder: str | Path, job: tuple[object, ...], numbers: range) -> None:
+        self.folder, self.stop, self.found = Path(folder), numbers.start, list[Part]()
+        self.job = hashlib.sha256(repr(job).encode()).hexdigest()[:16]
+        there = {path: match for path in self._files() if (match := PART.fullmatch(path.name))}
+        for path, match in sorted(there.items(), key=lambda item: (int(item[1][2]), -int(item[1][3]))):
+            first, end = int(match[2]), int(match[3])
+            if match[1] != self.job:
+                path.unlink(missing_ok=True)
+            elif first == self.stop and first < end <= numbers.stop:
+                self.found.append(Part(path, range(first, end), _cost(path)))
+                self.stop = end
+
+    def add(self, pairs: Pairs, cost: Cost) -> None:
+        """Write the next pairs."""
+        numbers = range(self.stop, self.stop + len(pairs))
+        path = self.folder / f"{self.job}-{numbers.start:09d}-{numbers.stop:09d}.zip"
+        with atomic(path) as file:
+            write_batches(file, pairs.table, [pairs], note=json.dumps(cost._asdict()))
+        self.found.append(Part(path, numbers, cost))
+        self.stop = numbers.stop
+
+    @property
+    def cost(self) -> Cost:
+        """What all of them cost."""
+        return Cost(*(sum(of) for of in zip(*(part.cost for part in self.found), strict=True)))
+
+    def join(self, path: str | Path) -> None:
+        """Write the one archive at `path`."""
+        members = _members([part.path for part in self.found])
+        with atomic(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for info, content in members:
+                archive.writestr(info, content)
+
+    def drop(self) -> None:
+        """Remove the parts, and the folder if nothing else is in it but what a killed run was writing."""
+        for path in self._files():
+            if (match := PART.fullmatch(path.name)) and match[1] == self.job:
+                path.unlink(missing_ok=True)
+        left = self._files()
+        if all(path.name.startswith(PREFIX) for path in left):
+            for path in left:
+                path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.folder.rmdir()
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.iterdir()) if self.folder.is_dir() else []
+
+
+def _members(paths: Sequence[Path]) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
+    """The members of the archive that joins those at `paths`; images are copied as they are."""
+    yield _info("pairs.csv"), table_csv(join_tables(map(read_table, paths)))
+    for path in paths:
+        with _opened(path) as (part, name):
+            for member in part.namelist():
+                if member != "pairs.csv":
+                    yield _info(member), _content(part, name, member)
+
+
+def _cost(path: Path) -> Cost:
+    try:
+        return Cost(**{key: float(value) for key, value in json.loads(read_note(path)).items()})
+    except (InputError, ValueError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path}: expected samples of an interrupted run; remove it to start anew"
+        ) from error
+
+
+# --- reading with care ---
 
 
 @contextmanager
@@ -189,7 +283,7 @@ def _pixels(archive: zipfile.ZipFile, name: str, member: str) -> Grey:
         raise InputError(f"{name}: {member}: {error}") from None
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+def _info(name: str) -> zipfile.ZipInfo:
     info = zipfile.ZipInfo(name, EPOCH)
     info.create_system, info.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
-    archive.writestr(info, content)
+    return info

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pig.data.pairs import Mask, Pairs
+from pig.data.pairs import Mask, Pairs, digest
 
 SCALES = (0.75, 4 / 3)
 TRIES = 64
@@ -23,6 +23,11 @@ class Given:
     pairs: Pairs
     varied: bool
     seed: int
+
+    @property
+    def digest(self) -> str:
+        """sha256 of all that may be given."""
+        return digest(self.pairs)
 
     def of(self, numbers: range) -> tuple[Mask, list[str]]:
         """For the samples `numbers`: masks (N, H, W), and the ids of the pairs that they come from."""

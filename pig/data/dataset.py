@@ -12,9 +12,8 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset
 
 from pig.core.errors import InputError
-from pig.core.reading import read_csv
 from pig.data.archive import read_archive
-from pig.data.pairs import COLUMNS, Pairs, rows, scale
+from pig.data.pairs import COLUMNS, Pairs, scale
 
 Source = str | Path | Pairs | Iterable[tuple[Any, Any]]
 Transform = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -57,8 +56,7 @@ class PairDataset(Dataset[Item]):
             raise InputError("split and fold: expected both or neither")
         found = _read(source)
         if split is not None and fold is not None:
-            table = split if isinstance(split, pd.DataFrame) else read_csv(split, columns=("id",), text=True)
-            found = found.select(rows(table, found.table, fold, role))
+            found = found.of(split, fold, role)
         name = source if isinstance(source, str | Path) else "pairs"
         if found.masks is None:
             raise InputError(f"{name}: expected pairs, found images without masks")

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from pig.core.errors import InputError
+from pig.core.reading import read_csv
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +55,16 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def of(self, split: str | Path | pd.DataFrame, fold: int, *roles: str) -> "Pairs":
+        """The pairs whose patients have one of `roles` in a fold of `split`: a file of `pig split`, or its table.
+
+        Raises:
+            InputError: as `rows`.
+        """
+        if not isinstance(split, pd.DataFrame):
+            split = read_csv(split, columns=("id",), text=True)
+        return self.select(rows(split, self.table, fold, *roles))
 
     def select(self, rows: ArrayLike) -> "Pairs":
         """The pairs at `rows`: integers, in their order, or N booleans."""

@@ -1,13 +1,18 @@
-"""A trained method that samples: what `pig.load` gives, and what `pig sample` and the study's jobs use.
+"""A trained generator: what `pig.load` gives, and what `pig sample` and the study's jobs use.
 
 Sample i depends on the seed, the networks' fold and i alone: it is the same bit for bit in any call, batch or shard;
 on the CPU with the same number of threads (`pig sample` has one by default).
 """
 
+import hashlib
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+import platform
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,16 +23,35 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pig.core import params as settings
-from pig.core import paths
 from pig.core.errors import InputError
-from pig.core.reading import read_json
-from pig.data.pairs import Grey, Mask, Pairs, grey
+from pig.data.archive import Cost, Parts
+from pig.data.conditions import Given
+from pig.data.pairs import Grey, Mask, Pairs, concatenate, grey
 from pig.diffusion import seeded
-from pig.models import table, weights
-from pig.models.method import MASKS, Tile, Trained, net, on, sampler, schedule
-from pig.training.fit import compiled, seed_of
+from pig.models import table
+from pig.models.method import MASKS, Tile, Trained, on, sampler, schedule
+from pig.training.fit import seed_of
 
-LIBRARY, FORMAT = "pig", 1  # what an exported folder says of itself
+WAITING = 2  # tiles of a GPU that may wait to be written before it does
+SOLVING = (
+    "solver",
+    "spacing",
+    "settle",
+    "clip",
+    "precision",
+    "compile",
+    "seed",
+)  # of `sampling`, for a report
+KEPT = (
+    "parameters",
+    "seen",
+    "trained_pairs",
+    "data",
+    "network",
+    "training",
+    "process",
+    "validation",
+)  # of headers
 
 
 class Pair(NamedTuple):
@@ -111,7 +135,7 @@ class Model:
         """The same with other values in `sampling`. Raises InputError if they do not suit the networks."""
         merged = {**self.sampling.model_dump(), **changes}
         sampling = settings.header(settings.Sampling, merged, "sample")
-        _check_steps(sampling, self.process)
+        sampling.check(self.process.T, "the network's T")
         return replace(self, sampling=sampling)
 
     @property
@@ -182,6 +206,31 @@ class Model:
         }
         return Pairs(images, masks, pd.DataFrame(rows))
 
+    def draw(self, numbers: range, given: Given | None, parts: Parts, size: int) -> Iterator[None]:
+        """Sample those of `numbers` that `parts` has not yet, and add them, `size` at a time; yields once for each.
+
+        given: of the conditional methods, the masks that they are given. What is computed does not depend on where it
+        goes on: the tile that holds the first is drawn whole.
+        """
+        at, tile = parts.stop, self.sampling.tile
+        batches = _Batches(self, parts, size)
+        with _submitting(self.device) as submit:
+            while at < numbers.stop:
+                start = at - at % tile
+                rows = range(max(start, numbers.start), min(start + tile, numbers.stop))
+                started = _clocks()
+                masks, sources = given.of(rows) if given else (None, [""] * len(rows))
+                shown, wanted = 0, rows.stop - at
+                for done, frame in enumerate(self.frames(rows, masks), 1):
+                    if frame.last:
+                        submit(batches.take, *_fetched(frame), sources, started)
+                    due = wanted * done // self.steps
+                    for _ in range(due - shown):
+                        yield
+                    shown = due
+                at = rows.stop
+            submit(batches.finish)
+
     def operations(self) -> int:
         """Multiply-adds of all networks for one sample, counted on one and two steps, the rest being alike."""
         kind, own = sampler(self.method), self.sampling
@@ -200,6 +249,30 @@ class Model:
         resting = self.steps - kind.guider(own) if kind.guider else 0
         return one + (self.steps - 1) * (two - one) - (resting * (two - count(2, 0.5)) if resting else 0)
 
+    def digest(self) -> str:
+        """Of all that decides a sample beside its number and the mask that it is given."""
+        solver = self.sampling.model_dump(exclude={"batch", "shards"})
+        code = table.METHODS[self.method].code()
+        total = hashlib.sha256(repr((solver, self.size, self.fold, code)).encode())
+        total.update(f"{torch.__version__} {self.device.type}".encode())
+        for trained in self.nets.values():
+            for value in trained.model.state_dict().values():
+                total.update(value.cpu().contiguous().numpy().tobytes())
+        return total.hexdigest()
+
+    def report(self) -> dict[str, Any]:
+        """What samples, and how: ready for JSON."""
+        return {
+            "method": self.method,
+            "fold": self.fold,
+            "tile": self.sampling.tile,
+            "steps": self.steps,
+            "evaluations": evaluations(self.method, self.sampling),
+            "solver": {key: getattr(self.sampling, key) for key in SOLVING},
+            "machine": machine(self.device),
+            "networks": {name: {key: head.get(key) for key in KEPT} for name, head in self.headers.items()},
+        }
+
 
 def evaluations(method: str, sampling: settings.Sampling) -> int:
     """How often a network is evaluated for one sample."""
@@ -207,137 +280,89 @@ def evaluations(method: str, sampling: settings.Sampling) -> int:
     return getattr(sampling, kind.steps) + (kind.guider(sampling) if kind.guider else 0)
 
 
-# ---------------------------- from files
-def load(
-    path: str | Path,
-    method: str | None = None,
-    *,
-    device: str | torch.device | None = None,
-    params: str | Path | None = None,
-    profile: str | None = None,
-) -> Model:
-    """A trained generator from a folder: one that `pig export` wrote, or a fold of a study, runs/PROFILE/fold0.
-
-    Nothing is downloaded, and no code out of a file is run.
-
-    Args:
-        path: the folder.
-        method: of a study, which of its generators, "pig" if not said; an export holds one.
-        device: "cpu", "cuda", "cuda:1", or a torch.device; None: a GPU if there is one.
-        params: of a study, the file of its settings, whose section `sampling` counts; None: params.yaml beside runs.
-        profile: of a study, the profile of `params`; None: the name of the folder above the fold's.
-
-    Raises:
-        InputError: no such folder; no networks of the method in it; settings or files that do not fit together.
-    """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: no such folder; expected one of `pig export`, or of a study, runs/PROFILE/fold0"
-        )
-    if (config := folder / paths.CONFIG).is_file():
-        if params is not None or profile is not None:
-            raise InputError(f"{folder}: an export has its own settings; expected neither params nor profile")
-        found, sampling = read_config(config)
-        if method not in (None, found):
-            raise InputError(f"{folder}: method {method}: expected {found}, which was exported")
-        method = found
-    else:
-        method = method or "pig"
-        table.check_methods([method], "method")
-        sampling = study_of(folder, params, profile).sampling
-    return read(method, files_in(folder, method), sampling, _device(device))
-
-
-def study_of(fold: Path, params: str | Path | None, profile: str | None) -> settings.Study:
-    """The settings of the study that `fold`, ROOT/runs/PROFILE/fold0, is of. Raises InputError."""
-    file, name = paths.study_of(fold)
-    return settings.load(params or file, table.Params, profile or name)
-
-
-def files_in(folder: str | Path, method: str) -> list[str]:
-    """The files of a method's networks in a folder."""
-    return [paths.net(folder, name) for name in table.METHODS[method].nets]
-
-
-def read_config(path: Path) -> tuple[str, settings.Sampling]:
-    """Method and settings of an export. Raises InputError: of another library or format, or spoilt."""
-    found = read_json(path, {"library_name": str, "format": int, "method": str, "sampling": dict})
-    for key, wanted in (("library_name", LIBRARY), ("format", FORMAT)):
-        if found[key] != wanted:
-            raise InputError(
-                f"{path}: {key}: expected {wanted}, as `pig export` writes; found {found[key]!r}"
-            )
-    table.check_methods([found["method"]], f"{path}: method")
-    return found["method"], settings.header(settings.Sampling, found["sampling"], f"{path}: sampling")
-
-
-def read(
-    method: str,
-    files: Sequence[str | Path],
-    sampling: settings.Sampling,
-    device: torch.device,
-    size: tuple[int, int] | None = None,
-) -> Model:
-    """A generator from the files of its networks, channels last, on a GPU compiled if sampling.compile says so.
-
-    size: (H, W) of the samples, if another than that of the networks' training.
-
-    Raises:
-        InputError: files of other networks, or of several folds; a file without a size; steps that do not suit them.
-    """
-    found: dict[str, Trained] = {}
-    headers: dict[str, dict[str, Any]] = {}
-    for path in files:
-        trained, header = read_net(path, device)
-        model = trained.model.to(memory_format=torch.channels_last)  # faster inference
-        if sampling.compile and device.type == "cuda":
-            model = compiled(model)
-        found[header["net"]], headers[header["net"]] = Trained(model, trained.prediction), header
-    named, wanted = " ".join(map(str, files)), table.METHODS[method].nets
-    if sorted(found) != sorted(wanted) or len(files) != len(found):
-        raise InputError(f"{named}: {method} expects {' and '.join(wanted)}; found {', '.join(found)}")
-    if len(folds := {header["fold"] for header in headers.values() if "fold" in header}) > 1:
-        raise InputError(f"{named}: expected networks of one fold; found {sorted(folds)}")
-    last = settings.header(settings.Header, headers[wanted[-1]], str(files[-1]))
-    if size is None:
-        if last.size is None:
-            raise InputError(f"{files[-1]}: the header lacks size; expected [height, width]")
-        size = (last.size[0], last.size[1])
-    _check_steps(sampling, last.process)
-    ordered = {name: headers[name] for name in wanted}
-    return Model(method, size, last.fold, sampling, ordered, found, last.process)
-
-
-def _check_steps(sampling: settings.Sampling, process: settings.Process) -> None:
-    if complaint := sampling.unfit(process.T):
-        raise InputError(f"{complaint} of the network's T = {process.T}")
-
-
-def read_net(path: str | Path, device: torch.device) -> tuple[Trained, dict[str, Any]]:
-    """A trained network, in evaluation mode on `device`, and its header. Raises InputError."""
-    state, header = weights.load(path, ("net", "network", "prediction", "process"))
-    checked = settings.header(settings.Header, header, str(path))
-    if checked.net not in table.NETS:
-        raise InputError(f"{path}: net is {checked.net!r}; expected one of {', '.join(table.NETS)}")
-    kind = net(checked.net)
-    built = settings.header(kind.built, header, str(path))
-    with torch.device("meta"):  # takes no memory: the tensors must be there before a network of their size is
-        weights.match(weights.portable(kind.make(built)), state, path)
-    model = kind.make(built)
-    weights.fill(model, state, path)
-    return Trained(model.to(device).eval().requires_grad_(False), checked.prediction), header
-
-
-def _device(device: str | torch.device | None) -> torch.device:
-    if device is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def machine(device: torch.device) -> str:
+    """What computes: the GPU, or the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
     try:
-        found = torch.device(device)
-    except RuntimeError:
-        found = torch.device("meta")
-    if found.type not in ("cpu", "cuda"):
-        raise InputError(f"device: expected cpu, cuda or cuda:N; found {str(device)!r}")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device {found}: torch finds {torch.cuda.device_count()} GPUs here")
-    return found
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            named = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        named = []
+    return named[0] if named else platform.processor() or platform.machine()
+
+
+# ---------------------------- how a GPU does not wait for what becomes of its samples
+def _clocks() -> Cost:
+    """Now, on the wall and in the processor."""
+    return Cost(time.perf_counter(), time.process_time())
+
+
+def _fetched(frame: Frame) -> tuple[Frame, Callable[[], Any]]:
+    """The frame in the processor's memory, and what waits until it is there: a GPU computes on meanwhile."""
+    if not frame.y0_hat.is_cuda:
+        return frame, lambda: None
+
+    def fetch(tensor: Tensor) -> Tensor:
+        pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        return pinned.copy_(tensor, non_blocking=True)
+
+    x0_hat = None if frame.x0_hat is None else fetch(frame.x0_hat)
+    moved, copied = frame._replace(x0_hat=x0_hat, y0_hat=fetch(frame.y0_hat)), torch.cuda.Event()
+    copied.record()
+    return moved, copied.synchronize
+
+
+@contextmanager
+def _submitting(device: torch.device) -> Iterator[Callable[..., None]]:
+    """Yields a submit function: inline, or of a GPU one worker with a bounded queue.
+
+    On a CPU the worker would be a thread more than were granted.
+    """
+    if device.type != "cuda":
+        yield lambda job, *given: job(*given)
+        return
+    waiting: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(1) as worker:
+
+        def submit(job: Callable[..., None], *given: Any) -> None:
+            while len(waiting) >= WAITING:
+                waiting.popleft().result()
+            waiting.append(worker.submit(job, *given))
+
+        yield submit
+        for job in waiting:
+            job.result()
+
+
+class _Batches:
+    """Takes tiles in their order and adds their pairs to the parts, `size` at a time."""
+
+    def __init__(self, model: Model, parts: Parts, size: int) -> None:
+        self.model, self.parts, self.size = model, parts, size
+        self.held: Pairs | None = None  # fewer than `size`, which come next
+        self.cost = Cost()  # of what is not kept yet
+        self.last = Cost()  # the clocks when the last tile was there
+
+    def take(self, frame: Frame, wait: Callable[[], Any], sources: list[str], started: Cost) -> None:
+        wait()
+        now = _clocks()
+        spent = (c + t - max(s, e) for c, t, s, e in zip(self.cost, now, started, self.last, strict=True))
+        self.cost, self.last = Cost(*spent), now
+        held = 0 if self.held is None else len(self.held)
+        new = self.model.pairs(frame, sources)
+        new = new.select(range(self.parts.stop + held - frame.numbers.start, len(new)))
+        self.held = new if self.held is None else concatenate([self.held, new])
+        while self.held is not None and len(self.held) >= self.size:
+            self._add(self.size)
+
+    def finish(self) -> None:
+        """Add the last ones too."""
+        if self.held is not None:
+            self._add(len(self.held))
+
+    def _add(self, number: int) -> None:
+        assert self.held is not None
+        self.parts.add(self.held.select(range(number)), self.cost)
+        self.held = self.held.select(range(number, len(self.held))) if len(self.held) > number else None
+        self.cost = Cost()

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from pig.core import codehash
+from pig.core.codehash import code_hash
 from pig.core.errors import InputError
 from pig.core.params import Chance, Channels, Few, Positive, Section, Study
 
@@ -69,6 +69,15 @@ class Net:
     needs: tuple[str, ...] = ()  # trained networks that its loss uses, frozen
     file: str = ""  # of pig/models; "": named as the network
 
+    @property
+    def module(self) -> str:
+        """What makes and trains it, within pig."""
+        return f"models.{self.file or self.name}"
+
+    def code(self) -> str:
+        """Hash of the code that trains it, and that makes what it needs: a new rival reruns no other."""
+        return _code("train", *(NETS[name].module for name in built_on(self.name)))
+
 
 @dataclass(frozen=True)
 class Method:
@@ -83,6 +92,21 @@ class Method:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nets", tuple(net.name for net in self.trains))
+
+    @property
+    def unit(self) -> str:
+        """What it gives, one by one."""
+        return "pair" if self.paired else "image"
+
+    @property
+    def module(self) -> str:
+        """What samples, within pig."""
+        return f"models.{self.file}"
+
+    def code(self, verb: str = "sample") -> str:
+        """Hash of the code that samples with it in a job of `verb`: a new rival reruns no other."""
+        files = {self.module, *(net.module for net in self.trains)}
+        return _code(verb, *files, also=repr((self.nets, self.masks)))
 
 
 PIG = (
@@ -112,6 +136,11 @@ NETS = {net.name: net for method in (METHODS["pig"], *METHODS.values()) for net 
 
 
 # ---------------------------- what follows from them
+def _code(verb: str, *modules: str, also: str = "") -> str:
+    """This table aside: of it a job's own row counts, and of that what it does."""
+    return code_hash(f"cli.verbs.{verb}", *set(modules), also=also, without=frozenset({"models.table"}))
+
+
 def _latents_fit(p: Any) -> Any:
     """LDM's U-Net runs on latents, which have to be divisible as images have."""
     factor, network = p.autoencoder.factor, p.network
@@ -143,14 +172,3 @@ def check_methods(names: Iterable[str], where: str) -> None:
     """Raise InputError, naming `where`, for a name that is no method."""
     if unknown := [name for name in names if name not in METHODS]:
         raise InputError(f"{where}: expected some of {', '.join(METHODS)}; found {unknown[0]!r}")
-
-
-def code_hash(verb: str, methods: Iterable[str] = (), nets: Iterable[str] = ()) -> str:
-    """Hash of the code that a job of `verb` runs for these methods and networks: a new rival reruns no other.
-
-    It is that of the verb, of their files, and of all that these import; and of their rows, but for the labels.
-    """
-    rows = [(METHODS[name].nets, METHODS[name].masks) for name in methods]
-    files = {METHODS[name].file for name in methods} | {NETS[name].file or name for name in nets}
-    modules = (f"cli.verbs.{verb}", *(f"models.{file}" for file in sorted(files)))
-    return codehash.code_hash(*modules, also=repr(rows), without=frozenset({"models.table"}))

@@ -7,9 +7,9 @@ are read.
 import json
 import pickle
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -22,6 +22,7 @@ from pig.models.unet import UNet
 
 HEADER = "pig"  # the one entry of the file's metadata; its value is the header as JSON
 REQUIRED = ("net", "network")
+Made = TypeVar("Made", bound=nn.Module)
 
 # What the authors' checkpoints are: the network and process of the published code of Zhang et al., 2025.
 WRAPPED = "net."  # of the keys of a wrapper
@@ -72,6 +73,22 @@ def load(path: str | Path, required: Iterable[str] = REQUIRED) -> tuple[dict[str
         if key not in header:
             raise InputError(f"{path}: the header lacks {key}; found {', '.join(header) or 'nothing'}")
     return state, header
+
+
+def read(
+    path: str | Path, required: Iterable[str], make: Callable[[dict[str, Any]], Made]
+) -> tuple[Made, dict[str, Any]]:
+    """The network in a file, which `make` makes from its header, and the header.
+
+    Raises:
+        InputError: as `load`, `make` and `fill` do.
+    """
+    state, header = load(path, required)
+    with torch.device("meta"):  # takes no memory: the tensors must be there before a network of their size is
+        match(portable(make(header)), state, path)
+    model = make(header)
+    fill(model, state, path)
+    return model, header
 
 
 def portable(model: nn.Module) -> dict[str, Tensor]:

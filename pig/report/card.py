@@ -15,7 +15,8 @@ import pandas as pd
 from pig import __version__
 from pig.core.errors import InputError
 from pig.core.params import Sampling
-from pig.models.generator import FORMAT, LIBRARY, evaluations
+from pig.models.generator import evaluations
+from pig.models.loading import FORMAT, LIBRARY
 from pig.models.method import sampler
 from pig.models.table import METHODS, NETS, Params
 from pig.report import rendering

@@ -12,7 +12,7 @@ from pig.core.errors import InputError
 from pig.metrics.copying import summary
 from pig.metrics.inference import mean
 from pig.metrics.lesions import DESCRIPTORS
-from pig.models.methods import METHODS
+from pig.models.table import METHODS
 from pig.report.formats import Column, Table
 from pig.report.tables import BUDGET, LABELS, Inference, budgets, check_overlaps, percent, sentences
 

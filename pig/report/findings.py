@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 from scipy.stats import binomtest
 
-from pig.models.methods import METHODS
+from pig.models.table import METHODS
 
 Verdict = Literal["holds", "fails", "open", "note"]
 VERDICTS: dict[int, Verdict] = {1: "holds", 0: "open", -1: "fails"}

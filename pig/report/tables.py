@@ -11,7 +11,7 @@ import pandas as pd
 
 from pig.core.errors import InputError
 from pig.metrics.inference import difference, estimate, holm, paired_p
-from pig.models.methods import METHODS
+from pig.models.table import METHODS
 from pig.report.formats import Column, Table
 
 # Zhang et al., MICCAI 2025, on their private DBTMassSeg (367 patients, 8,723 slices of 512x512): Table 1, FID of

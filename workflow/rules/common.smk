@@ -21,12 +21,11 @@ from pig.core.codehash import code_hash
 from pig.core.errors import InputError
 from pig.core.paths import folder, pairs
 from pig.core.params import Section, resolve, to_json
-from pig.models import table
-from pig.models.table import METHODS, NETS, built_on, order
+from pig.models.table import METHODS, NETS, Params, check_methods, order
 
 try:
-    P = resolve(config, table.Params, "params.yaml", workflow.config_settings.config)  # --config wins over the profile
-    table.check_methods(P.methods, "params.yaml: methods")
+    P = resolve(config, Params, "params.yaml", workflow.config_settings.config)  # --config wins over the profile
+    check_methods(P.methods, "params.yaml: methods")
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

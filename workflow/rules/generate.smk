@@ -25,7 +25,7 @@ rule sample:
         state=f"{SCRATCH}/{{arm}}{{fold}}/{{method}}.{{shard}}",
         masks=lambda w, input: "--pairs {} --split {}".format(*input.masks) if input.masks else "",
         cfg=to_json(P, "sampling"),
-        code=lambda w: table.code_hash("sample", [w.method], METHODS[w.method].nets),
+        code=lambda w: METHODS[w.method].code(),
     message:
         "Sample {params.number} with {wildcards.method}, {wildcards.arm} {wildcards.fold}, from number {params.first}"
     shell:
@@ -69,7 +69,7 @@ rule progression:
         runtime="4h",
     params:
         cfg=to_json(P, "sampling", "figures"),
-        code=table.code_hash("progression", ["pig"], METHODS["pig"].nets),
+        code=METHODS["pig"].code("progression"),
     message:
         "The steps of Figure 3"
     shell:

@@ -27,7 +27,7 @@ rule train:
         cfg=lambda w: to_json(
             LEAKING if w.arm == "leak" else P, "network", "process", "training", "folds", *NETS[w.net].sections
         ),
-        code=lambda w: table.code_hash("train", nets=built_on(w.net)),
+        code=lambda w: NETS[w.net].code(),
     message:
         "Train the {wildcards.net} of {wildcards.arm} {wildcards.fold}"
     shell:

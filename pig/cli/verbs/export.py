@@ -68,15 +68,15 @@ def run(args: Namespace) -> str:
 
     import torch
 
-    from pig.models import generator, weights
+    from pig.models import loading, weights
     from pig.report import card as export
 
     check_replaceable(out)
     if not fold.is_dir() or (fold / paths.CONFIG).exists():
         raise InputError(f"{fold}: expected a fold of a study, runs/PROFILE/fold0")
-    chosen = generator.study_of(fold, args.params, args.profile)
-    files = generator.files_in(fold, args.method)
-    model = generator.read(args.method, files, chosen.sampling, torch.device("cpu"))
+    chosen = loading.study_of(fold, args.params, args.profile)
+    files = loading.files_in(fold, args.method)
+    model = loading.read(args.method, files, chosen.sampling, torch.device("cpu"))
     headers = [export.public(header) for header in model.headers.values()]
     config = export.config(args.method, chosen.sampling, headers)
     scores, metrics = read_scores(args, chosen, headers)
@@ -139,7 +139,7 @@ def check_replaceable(out: Path) -> None:
         return
     if not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, found a file")
-    from pig.models.generator import read_config
+    from pig.models.loading import read_config
     from pig.report.card import CARD
 
     own = {paths.CONFIG, CARD, *(Path(paths.net(out, net)).name for net in NETS)}

@@ -81,7 +81,7 @@ def _draw(args: Namespace, columns: int) -> Any:
     from pig.core.reading import read_csv
     from pig.data.archive import read_archive
     from pig.data.pairs import concatenate
-    from pig.models.methods import METHODS
+    from pig.models.table import METHODS
     from pig.report import figures
 
     match args.name:

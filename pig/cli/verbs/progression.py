@@ -30,7 +30,7 @@ def run(args: Namespace) -> None:
 
     import numpy as np
 
-    from pig.models.generator import read
+    from pig.models.loading import read
     from pig.models.solvers import times
 
     model = read("pig", args.models, sampling, device, size)

@@ -12,24 +12,19 @@ archive, and if asked a report (json) of what the samples cost.
 
 import json
 from argparse import ArgumentParser, Namespace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pig.cli import parts
 from pig.cli.console import say
-from pig.cli.fitting import digest_of
 from pig.cli.options import add_compute, add_settings, compute, read_size, settings
 from pig.cli.progress import track
-from pig.core import params, paths
+from pig.core import paths
 from pig.core.errors import InputError
 from pig.core.files import atomic
-from pig.models.table import METHODS, Params, code_hash
+from pig.models.table import METHODS
 
 if TYPE_CHECKING:
-    from pig.data.conditions import Given
-    from pig.models.drawing import Cost
-    from pig.models.generator import Model
+    from pig.core.params import Sampling
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -68,46 +63,51 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> str:
     args.state = args.state or f"{args.out}.part"  # where whoever interrupts it is told that it goes on from
     check(args)
-    find(args)
-    size = read_size(args.size)
-    device = compute(args)
-    sampling = settings(args, "sampling").sampling
+    size, device = read_size(args.size), compute(args)
+    sampling = find(args)
 
-    from pig.data.archive import join_archives
-    from pig.models.drawing import draw
-    from pig.models.generator import read
+    from pig.data.archive import Parts, read_archive
+    from pig.data.conditions import Given
+    from pig.models.loading import read
 
-    model = read(args.method, args.models, sampling, device, size)
+    model, kind = read(args.method, args.models, sampling, device, size), METHODS[args.method]
     if args.fold not in (None, model.fold):
         raise InputError(f"--fold {args.fold}: expected that of the networks, {model.fold}")
-    given = read_masks(args, model) if METHODS[args.method].masks else None
-    job = fingerprint(args, model, given)
+    given = None
+    if kind.masks:
+        pairs = read_archive(args.pairs)
+        if pairs.masks is None or pairs.images.shape[1:] != model.size:
+            found = f"{pairs.images.shape[1:]} pixels" if pairs.masks is not None else "images without masks"
+            raise InputError(f"{args.pairs}: expected pairs of {model.size} pixels, found {found}")
+        train = pairs.of(args.split, model.fold, "train")
+        given = Given(train, kind.masks == "varied", model.seeds(range(1))[0])
+    # Stretched by the extremes of a tile, samples depend on those beside them, and so on where the numbers end.
+    ends = (args.first, args.count) if sampling.grey_levels == "batch" else None
+    job = (model.digest(), given and given.digest, ends)
     numbers = range(args.first, args.first + args.count)
-    done = parts.kept(args.state, job, numbers)
-    at = done[-1].numbers.stop if done else numbers.start
-    label, unit = (
-        f"sample {args.method} fold {model.fold}",
-        "pair" if METHODS[args.method].paired else "image",
-    )
+    parts = Parts(args.state, job, numbers)
+    label, unit, done = f"sample {args.method} fold {model.fold}", kind.unit, parts.stop - args.first
     if done:
-        say(f"{label}: resumed at {unit} {at - args.first} of {args.count} from {args.state}")
-    keep = partial(parts.keep, args.state, job)
-    steps = draw(model, numbers, at, args.batch or sampling.batch, given, keep)
-    for _ in track(steps, args.count, label, at - args.first, unit):
+        say(f"{label}: resumed at {unit} {done} of {args.count} from {args.state}")
+    drawn = model.draw(numbers, given, parts, args.batch or sampling.batch)
+    for _ in track(drawn, args.count, label, done, unit):
         pass
-    done = parts.kept(args.state, job, numbers)
-    with atomic(args.out) as file:
-        join_archives(file, [part.path for part in done])
+    parts.join(args.out)
     if args.report:
+        # All shards cost alike; counting loads half of torch again.
+        counted = model.operations() if args.first == 0 else None
+        report = {**model.report(), "number": args.count, **parts.cost._asdict(), "operations": counted}
         with atomic(args.report, "w") as file:
-            file.write(json.dumps(report(args, model, parts.total(done)), indent=2) + "\n")
-    parts.drop(args.state, job)
+            file.write(json.dumps(report, indent=2) + "\n")
+    parts.drop()
     return f"{args.count} {unit}s"
 
 
 # ---------------------------- what it starts from
 def check(args: Namespace) -> None:
     """Refuse at once what would else end a long run."""
+    if args.models is None and args.cfg is not None:
+        raise InputError("--models: expected with --cfg, which names no profile")
     for option, least in (("count", 1), ("first", 0), ("batch", 1), ("fold", 0)):
         value = getattr(args, option)
         if value is not None and value < least:
@@ -122,13 +122,11 @@ def check(args: Namespace) -> None:
         raise InputError(f"{args.state}: expected a folder, found a file")
 
 
-def find(args: Namespace) -> None:
-    """Fill in --models, --pairs and --split where they are not given: without --models what the study here has."""
+def find(args: Namespace) -> "Sampling":
+    """Fill in --models, --pairs and --split: without --models what the study here has. Returns the settings."""
+    chosen = settings(args, "sampling", *(() if args.models else ("profile", "data")))
     kind = METHODS[args.method]
     if args.models is None:
-        if args.cfg is not None:
-            raise InputError("--models: expected with --cfg, which names no profile")
-        chosen = params.load(args.params, Params, args.profile)
         fold = paths.fold(chosen.profile, args.fold or 0)
         args.models = [paths.net(fold, name) for name in kind.nets]
         trains = f"snakemake {' '.join(args.models)} --cores all --config profile={chosen.profile}"
@@ -148,76 +146,4 @@ def find(args: Namespace) -> None:
         raise InputError(
             f"--pairs and --split: expected {'both' if kind.masks else 'neither'} for {args.method}"
         )
-
-
-def read_masks(args: Namespace, model: "Model") -> "Given":
-    """The masks of the fold's training pairs, as they are or varied."""
-    from pig.core.reading import read_csv
-    from pig.data.archive import read_archive
-    from pig.data.conditions import Given
-    from pig.data.pairs import rows
-
-    pairs = read_archive(args.pairs)
-    if pairs.masks is None:
-        raise InputError(f"{args.pairs}: expected pairs, found images without masks")
-    split = read_csv(args.split, columns=("id",), text=True)
-    train = pairs.select(rows(split, pairs.table, model.fold, "train"))
-    if train.images.shape[1:] != model.size:
-        raise InputError(f"{args.pairs}: masks of {train.images.shape[1:]} pixels; expected {model.size}")
-    return Given(train, METHODS[args.method].masks == "varied", model.seeds(range(1))[0])
-
-
-def fingerprint(args: Namespace, model: "Model", given: "Given | None") -> str:
-    """What decides a sample beside its number: equal for runs that may go on from each other's batches."""
-    import torch
-
-    from pig.data.pairs import digest
-
-    # Stretched by the extremes of a tile, samples depend on those beside them, and so on where the numbers end.
-    ends = (args.first, args.count) if model.sampling.grey_levels == "batch" else None
-    code = code_hash("sample", [args.method], METHODS[args.method].nets)
-    solver = model.sampling.model_dump(exclude={"batch", "shards"})
-    masks = digest(given.pairs) if given else None
-    made_by = (code, torch.__version__, model.device.type)
-    return digest_of(args.method, *args.models, solver, model.size, masks, ends, *made_by)
-
-
-# ---------------------------- the report
-SOLVING = ("solver", "spacing", "settle", "clip", "precision", "compile", "seed")
-KEPT = ("parameters", "seen", "trained_pairs", "data", "network", "training", "process", "validation")
-
-
-def report(args: Namespace, model: "Model", cost: "Cost") -> dict[str, Any]:
-    """What was sampled, how, and what it cost."""
-    from pig.models.generator import evaluations
-
-    return {
-        "method": args.method,
-        "fold": model.fold,
-        "number": args.count,
-        "tile": model.sampling.tile,
-        "steps": model.steps,
-        "evaluations": evaluations(args.method, model.sampling),
-        "solver": {key: getattr(model.sampling, key) for key in SOLVING},
-        **cost._asdict(),
-        # All shards cost alike; counting loads half of torch again.
-        "operations": model.operations() if args.first == 0 else None,
-        "machine": machine(model.device),
-        "networks": {name: {key: head.get(key) for key in KEPT} for name, head in model.headers.items()},
-    }
-
-
-def machine(device: Any) -> str:
-    """What samples: the GPU, or the processor."""
-    import platform
-
-    import torch
-
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            named = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        named = []
-    return named[0] if named else platform.processor() or platform.machine()
+    return chosen.sampling

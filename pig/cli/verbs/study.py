@@ -135,7 +135,7 @@ def read_tables(paths: list[str]) -> tuple[dict[int, Any], dict[int, str]]:
 
 def _check(number: int, table: Any, path: str) -> None:
     """Raise InputError for rows that the sentences cannot do without, or cannot name."""
-    from pig.models.methods import METHODS
+    from pig.models.table import METHODS
 
     if number in (1, 3) and "real" not in set(table["row"]):
         raise InputError(f"{path}: expected the row real; found {', '.join(table['row'])}")

@@ -21,6 +21,7 @@ from pig.models.table import NETS
 if TYPE_CHECKING:
     import torch
 
+    from pig.models.loading import File
     from pig.training.ranks import Ranks
 
 SHARED = ("network", "process", "training", "folds")
@@ -60,9 +61,8 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
     """The verb, in each of the ranks; the first writes."""
     import torch
 
-    from pig.core.reading import read_csv
     from pig.data.archive import read_archive
-    from pig.data.pairs import digest, rows
+    from pig.data.pairs import ROLES, digest
     from pig.models import train, weights
     from pig.models.method import net
     from pig.models.unet import parameters
@@ -70,14 +70,12 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
     kind = net(args.net)
     own = kind.settings(**vars(chosen))
     built_on = read_frozen(args, device)
-    frozen = {name: trained for name, (trained, _) in built_on.items()}
+    frozen = {name: file.trained for name, file in built_on.items()}
     pairs = read_archive(args.pairs)
     if pairs.masks is None:
         raise InputError(f"{args.pairs}: expected pairs, found images without masks")
-    split = read_csv(args.split, columns=("id",), text=True)
-    roles = ("train", "validation", "test") if own.folds.leak else ("train",)
-    seen = pairs.select(rows(split, pairs.table, args.fold, *roles))
-    held_out = pairs.select(rows(split, pairs.table, args.fold, "validation"))
+    seen = pairs.of(args.split, args.fold, *(ROLES if own.folds.leak else ROLES[:1]))
+    held_out = pairs.of(args.split, args.fold, "validation")
 
     model = train.start(args.net, own, frozen, device)
     loss, validate = train.losses(args.net, frozen, own, seen, held_out, device, ranks)
@@ -101,7 +99,7 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
         validation = validate(model.eval())
     if ranks.rank > 0:
         return
-    adopted = built_on[kind.adopts][1].get("seen", 0) if kind.adopts else 0
+    adopted = built_on[kind.adopts].says.seen if kind.adopts else 0
     header = {
         "net": args.net,
         "fold": args.fold,
@@ -121,19 +119,18 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
     drop_state(args)
 
 
-def read_frozen(args: Namespace, device: "torch.device") -> dict[str, Any]:
-    """--models by name, with their headers: exactly those that the network needs, trained in the same fold."""
-    from pig.models.generator import read_net
+def read_frozen(args: Namespace, device: "torch.device") -> "dict[str, File]":
+    """--models by name: exactly those that the network needs, trained in the same fold."""
+    from pig.models.loading import read_net
 
     needs = NETS[args.net].needs
-    read = [(path, *read_net(path, device)) for path in args.models]
-    found = {header["net"]: (trained, header) for _, trained, header in read}
-    if sorted(found) != sorted(needs) or len(read) != len(found):
+    found = {file.says.net: file for file in (read_net(path, device) for path in args.models)}
+    if sorted(found) != sorted(needs) or len(args.models) != len(found):
         given, expected = (", ".join(names) or "none" for names in (found, needs))
         raise InputError(f"--models: {args.net} builds on {expected}; found {given}")
-    for path, _, header in read:
-        if header.get("fold", args.fold) != args.fold:
-            raise InputError(f"{path}: expected a network of fold {args.fold}; found fold {header['fold']}")
+    for name, file in found.items():
+        if file.header.get("fold", args.fold) != args.fold:
+            raise InputError(f"--models: {name}: expected fold {args.fold}; found fold {file.says.fold}")
     return found
 
 
@@ -143,7 +140,6 @@ def provenance(net: str) -> dict[str, str]:
     from pathlib import Path
 
     from pig import __version__
-    from pig.models.table import built_on, code_hash
 
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
@@ -152,6 +148,6 @@ def provenance(net: str) -> dict[str, str]:
         found = ""
     return {
         "version": __version__,
-        "code": code_hash("train", nets=built_on(net)),
+        "code": NETS[net].code(),
         "revision": found or "unknown",
     }
