@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 SETTINGS = "params.yaml"
-CONFIG = "config.json"  # of an exported model
+CONFIG, CARD = "config.json", "README.md"  # of an exported model
 
 
 def folder(profile: str) -> str:

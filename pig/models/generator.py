@@ -33,25 +33,9 @@ from pig.models.method import MASKS, Tile, Trained, on, sampler, schedule
 from pig.training.fit import seed_of
 
 WAITING = 2  # tiles of a GPU that may wait to be written before it does
-SOLVING = (
-    "solver",
-    "spacing",
-    "settle",
-    "clip",
-    "precision",
-    "compile",
-    "seed",
-)  # of `sampling`, for a report
-KEPT = (
-    "parameters",
-    "seen",
-    "trained_pairs",
-    "data",
-    "network",
-    "training",
-    "process",
-    "validation",
-)  # of headers
+# What a report says of the section `sampling`, and of the networks' headers.
+SOLVING = ("solver", "spacing", "settle", "clip", "precision", "compile", "seed")
+KEPT = ("parameters", "seen", "trained_pairs", "data", "network", "training", "process", "validation")
 
 
 class Pair(NamedTuple):

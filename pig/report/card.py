@@ -14,7 +14,7 @@ import pandas as pd
 
 from pig import __version__
 from pig.core.errors import InputError
-from pig.core.params import Sampling
+from pig.core.params import Sampling, Shared
 from pig.models.generator import evaluations
 from pig.models.loading import FORMAT, LIBRARY
 from pig.models.method import sampler
@@ -23,8 +23,6 @@ from pig.report import rendering
 from pig.report.evidence import TABLE_3, TABLE_4
 from pig.report.formats import Column, Table, to_markdown
 from pig.report.tables import TABLE_1, TABLE_2
-
-CARD = "README.md"
 
 # ---------------------------- what is made public of a header
 NUMBERS = ("fold", "trained_pairs", "seen", "parameters", "validation")
@@ -37,7 +35,6 @@ WORDS = {  # texts, and what they must look like
     "source": r"[0-9a-f]{64}",  # sha256 of an authors' checkpoint
     "revision": r"[0-9a-f]{7,40}(-dirty)?",
 }
-SHARED = ("network", "process", "training", "folds")
 
 
 def public(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,7 +45,7 @@ def public(header: Mapping[str, Any]) -> dict[str, Any]:
     for key, form in WORDS.items():
         if isinstance(text := header.get(key), str) and re.fullmatch(form, text):
             out[key] = text
-    for name in (*SHARED, *NETS[header["net"]].sections):
+    for name in (*Shared.model_fields, *NETS[header["net"]].sections):
         if isinstance(values := header.get(name), Mapping):
             out[name] = _settings(name, values)
     return out

@@ -42,7 +42,7 @@ class Ranks:
                 dist.all_reduce(tensor)
             except RuntimeError as error:
                 lost = f"rank {self.rank} of {self.size}: lost the other processes of this training"
-                raise InputError(f"{lost}; the same command goes on from --state") from error
+                raise InputError(f"{lost}; the same command goes on from its state") from error
         return tensor
 
 

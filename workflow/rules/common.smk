@@ -20,7 +20,7 @@ if sys.stderr.isatty():
 from pig.core.codehash import code_hash
 from pig.core.errors import InputError
 from pig.core.paths import folder, pairs
-from pig.core.params import Section, resolve, to_json
+from pig.core.params import Section, Shared, resolve, to_json
 from pig.models.table import METHODS, NETS, Params, check_methods, order
 
 try:

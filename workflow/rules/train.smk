@@ -25,7 +25,7 @@ rule train:
     params:
         state=f"{SCRATCH}/{{arm}}{{fold}}/{{net}}.pt",
         cfg=lambda w: to_json(
-            LEAKING if w.arm == "leak" else P, "network", "process", "training", "folds", *NETS[w.net].sections
+            LEAKING if w.arm == "leak" else P, *Shared.model_fields, *NETS[w.net].sections
         ),
         code=lambda w: NETS[w.net].code(),
     message:

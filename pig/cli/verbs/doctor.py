@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pig.cli.console import coloured, print_json
+from pig.core import paths
 from pig.core.errors import InputError, plain
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def _machine(p: "Study", pairs: int) -> Iterator["Check"]:
     yield doctor.memory(_memory(), 1 if gpus else visible, job)
     sizes = {name: own.parameters for name, own in trained.items()}
     study = sum(needs.disk(p, pairs, needs.counts(p), sizes))
-    there = sum(path.stat().st_size for path in Path("runs", p.profile).rglob("*") if path.is_file())
+    there = sum(path.stat().st_size for path in Path(paths.folder(p.profile)).rglob("*") if path.is_file())
     yield doctor.disk(shutil.disk_usage(".").free, there, study, os.access(".", os.W_OK))
 
 

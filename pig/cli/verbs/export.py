@@ -85,7 +85,7 @@ def run(args: Namespace) -> str:
     with whole_folder(out) as new:
         for path, header in zip(files, headers, strict=True):
             weights.save(paths.net(new, header["net"]), weights.load(path)[0], header)
-        for name, text in ((paths.CONFIG, json.dumps(config, indent=2) + "\n"), (export.CARD, card)):
+        for name, text in ((paths.CONFIG, json.dumps(config, indent=2) + "\n"), (paths.CARD, card)):
             with atomic(new / name, "w") as file:
                 file.write(text)
     kind = METHODS[args.method]
@@ -140,9 +140,8 @@ def check_replaceable(out: Path) -> None:
     if not out.is_dir():
         raise InputError(f"--out {out}: expected a folder, found a file")
     from pig.models.loading import read_config
-    from pig.report.card import CARD
 
-    own = {paths.CONFIG, CARD, *(Path(paths.net(out, net)).name for net in NETS)}
+    own = {paths.CONFIG, paths.CARD, *(Path(paths.net(out, net)).name for net in NETS)}
     present = {path.name for path in out.iterdir()}
     if other := sorted(present - own):
         raise InputError(f"--out {out}: holds {other[0]}, which no export does; expected a new folder")

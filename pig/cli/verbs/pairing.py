@@ -40,20 +40,17 @@ def run(args: Namespace) -> None:
         )
     folds = [fold_of(place) for place in places]
 
-    from pig.core.reading import read_csv
     from pig.data.archive import read_archive
-    from pig.data.pairs import rows
     from pig.metrics import lesions
     from pig.metrics.pairing import report
 
     real = read_archive(args.pairs)
-    split = read_csv(args.split, columns=("id",), text=True)
 
     def sets() -> Iterator[tuple[str, str, Any, Any]]:
         yield "real", "real", *_arrays(real, args.pairs)
         for fold in sorted(set(folds)):
             name = f"fold{fold}/real"
-            yield name, name, *_arrays(real.select(rows(split, real.table, fold, "train")), args.pairs)
+            yield name, name, *_arrays(real.of(args.split, fold, "train"), args.pairs)
         for name, fold, path in zip(names, folds, args.generated, strict=True):
             yield name, f"fold{fold}/real", *_arrays(read_archive(path), path)
 
@@ -63,7 +60,7 @@ def run(args: Namespace) -> None:
     frame[columns] = float("nan")
     for fold in sorted(set(folds)):
         train, test = (
-            lesions.describe(*_arrays(real.select(rows(split, real.table, fold, role)), args.pairs))
+            lesions.describe(*_arrays(real.of(args.split, fold, role), args.pairs))
             for role in ("train", "test")
         )
         described = {f"fold{fold}/real": train}

@@ -16,6 +16,7 @@ from pig.cli.fitting import add_fit, digest_of, drop_state, recipe, run_fit
 from pig.cli.options import add_compute, add_settings, compute, settings
 from pig.core.errors import InputError
 from pig.core.files import atomic
+from pig.core.params import Shared
 from pig.models.table import NETS
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from pig.models.loading import File
     from pig.training.ranks import Ranks
-
-SHARED = ("network", "process", "training", "folds")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -47,7 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    chosen = settings(args, *SHARED, *NETS[args.net].sections)
+    chosen = settings(args, *Shared.model_fields, *NETS[args.net].sections)
     device = compute(args)
 
     from pig.training.ranks import own_device, started, together
