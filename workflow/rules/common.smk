@@ -24,7 +24,9 @@ from pig.core.params import Section, Shared, resolve, to_json
 from pig.models.table import METHODS, NETS, Params, check_methods, order
 
 try:
-    P = resolve(config, Params, "params.yaml", workflow.config_settings.config)  # --config wins over the profile
+    P = resolve(
+        config, Params, "params.yaml", workflow.config_settings.config
+    )  # --config wins over the profile
     check_methods(P.methods, "params.yaml: methods")
 except InputError as error:
     raise WorkflowError(str(error)) from None

@@ -24,9 +24,7 @@ rule train:
         runtime="3d",
     params:
         state=f"{SCRATCH}/{{arm}}{{fold}}/{{net}}.pt",
-        cfg=lambda w: to_json(
-            LEAKING if w.arm == "leak" else P, *Shared.model_fields, *NETS[w.net].sections
-        ),
+        cfg=lambda w: to_json(LEAKING if w.arm == "leak" else P, *Shared.model_fields, *NETS[w.net].sections),
         code=lambda w: NETS[w.net].code(),
     message:
         "Train the {wildcards.net} of {wildcards.arm} {wildcards.fold}"
