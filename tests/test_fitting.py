@@ -1,27 +1,75 @@
-"""Sections of params.yaml become the recipe of a training: nothing is lost, and epochs become steps."""
+"""Sections of params.yaml become the recipe of a training, and a training that was killed goes on from its file."""
 
 from dataclasses import asdict
 
 import pytest
+import torch
 
-from pig.cli.fitting import recipe
+from pig.cli.fitting import Job, recipe
+from pig.core.errors import InputError
 from pig.core.params import load
+from pig.models.table import Params
+from pig.training.fit import Recipe, fit
 
 
 @pytest.mark.parametrize("name", ["training", "segmentation"])
 @pytest.mark.parametrize("profile", ["paper", "smoke", "demo", "busi"])
 def test_every_number_that_fit_knows_comes_from_the_section(profile, name):
-    section = getattr(load("params.yaml", profile), name).model_dump()
-    found = asdict(recipe(getattr(load("params.yaml", profile), name), rows=100))
+    section = getattr(load("params.yaml", Params, profile), name).model_dump()
+    found = asdict(recipe(getattr(load("params.yaml", Params, profile), name), rows=100))
     shared = (section.keys() & found.keys()) - {"steps"}
     assert {"batch", "learning_rate", "warmup", "schedule", "clip_norm", "keep", "seed"} <= shared
     assert {key: found[key] for key in shared} == {key: section[key] for key in shared}
 
 
 def test_epochs_become_steps_and_the_last_batch_of_an_epoch_may_be_short():
-    paper = load("params.yaml", "paper").training  # 128 epochs, batch 6
+    paper = load("params.yaml", Params, "paper").training  # 128 epochs, batch 6
     assert recipe(paper, rows=6978).steps == 128 * 1163
     assert recipe(paper, rows=6979).steps == 128 * 1164
     assert recipe(paper, rows=6979).plateau_every == 1164
-    steps = load("params.yaml", "demo").training
+    steps = load("params.yaml", Params, "demo").training
     assert recipe(steps, rows=640).steps == steps.steps
+
+
+def training(dies_after=None):
+    """What starts a training of six steps from a checkpoint, and ends in an interruption after so many."""
+
+    def start(checkpoint):
+        torch.manual_seed(0)
+        model, data = torch.nn.Linear(2, 1), torch.arange(10.0).reshape(5, 2)
+
+        def loss(model, rows, generator):
+            return (model(data[rows]) - torch.rand(len(rows), 1, generator=generator)).square().mean()
+
+        for progress in fit(model, loss, 5, Recipe(6, 2, 0.01), checkpoint=checkpoint):
+            yield progress
+            if progress.step == dies_after:
+                raise KeyboardInterrupt
+
+    return start
+
+
+def test_a_killed_training_goes_on_from_its_file_and_ends_as_if_it_were_not(tmp_path, capsys):
+    state = str(tmp_path / "s.pt")
+    job = Job("toy", 6, state, 2, "a")
+    whole = Job("toy", 6, None, 2, "a").follow(training()).weights()
+    with pytest.raises(KeyboardInterrupt):
+        job.follow(training(dies_after=5))
+    assert "resumed" not in capsys.readouterr().err
+    found = job.follow(training()).weights()
+    assert "toy: resumed at step 4 of 6" in capsys.readouterr().err
+    assert all(torch.equal(found[key], whole[key]) for key in whole)
+    assert torch.load(state)["checkpoint"]["state"]["step"] == 4  # the verb removes it
+
+
+def test_a_file_of_another_job_is_overwritten_and_one_of_no_job_refused(tmp_path, capsys):
+    state = tmp_path / "s.pt"
+    Job("toy", 6, str(state), 2, "a").follow(training())
+    before = state.read_bytes()
+    Job("toy", 6, str(state), 2, "b", first=False).follow(training())
+    assert state.read_bytes() == before
+    Job("toy", 6, str(state), 2, "b").follow(training())
+    assert "resumed" not in capsys.readouterr().err and torch.load(state)["fingerprint"] == "b"
+    state.write_bytes(b"0")
+    with pytest.raises(InputError, match=r"s\.pt"):
+        Job("toy", 6, str(state), 2, "b").follow(training())
