@@ -21,10 +21,11 @@ from pig.data.pairs import Pairs, split
 from pig.metrics import segmentation
 from pig.metrics.overlap import overlap
 from pig.models import weights
+from pig.models.table import Params
 from pig.training.fit import Recipe, fit
 
 SMALL = ("resnet18", 3, (16, 8, 8), (16, 16))
-SMOKE = load(Path(__file__).parents[1] / "params.yaml", "smoke")
+SMOKE = load(Path(__file__).parents[1] / "params.yaml", Params, "smoke")
 SETTINGS = {
     **SMOKE.segmentation.model_dump(),
     "decoder_channels": [16, 8, 8],
@@ -239,8 +240,10 @@ def test_verb_scores_the_test_patients_after_the_same_number_of_steps(job, tmp_p
 
 def trained_on(job, monkeypatch, *arguments):
     """The pairs that each segmenter of a job was trained on."""
-    kept, train = [], segment.train_and_score
-    monkeypatch.setattr(segment, "train_and_score", lambda *args: kept.append(args[2]) or train(*args))
+    kept, train = [], segmentation.train_and_score
+    monkeypatch.setattr(
+        segmentation, "train_and_score", lambda *args: kept.append(args[0].pairs) or train(*args)
+    )
     assert main(job(*arguments)) == 0
     return kept
 
@@ -259,7 +262,7 @@ def test_duplicated_are_training_pairs_again_and_nothing_else(job, tmp_path, mon
 
 def test_more_duplicates_than_pairs_go_around():
     pairs = discs(3)
-    found = segment.again(pairs, 7, 0)
+    found = segmentation.again(pairs, 7, 0)
     counts = pd.Series([image.tobytes() for image in found.images]).value_counts()
     assert sorted(counts) == [2, 2, 3]
     assert found.table["id"].is_unique and not set(found.table["id"]) & set(pairs.table["id"])
@@ -361,18 +364,18 @@ def test_verb_trains_no_finished_segmenter_again(job, tmp_path, monkeypatch, cap
     whole = [(tmp_path / name).read_bytes() for name in ("s.csv", "c.csv")]
     for name in ("s.csv", "c.csv"):
         (tmp_path / name).unlink()
-    train = segment.train_and_score
+    train = segmentation.train_and_score
 
     def killed(*args):
-        if args[2].table["origin"].eq("pig").sum() == 5:
+        if args[0].dose == 5:
             raise KeyboardInterrupt
         return train(*args)
 
-    monkeypatch.setattr(segment, "train_and_score", killed)
+    monkeypatch.setattr(segmentation, "train_and_score", killed)
     assert main(command) == 130
     assert not (tmp_path / "s.csv").exists()
     trained = []
-    monkeypatch.setattr(segment, "train_and_score", lambda *args: trained.append(args) or train(*args))
+    monkeypatch.setattr(segmentation, "train_and_score", lambda *args: trained.append(args) or train(*args))
     assert main(command) == 0
     assert len(trained) == 1
     assert [(tmp_path / name).read_bytes() for name in ("s.csv", "c.csv")] == whole

@@ -3,8 +3,9 @@
 Nothing here is pre-trained and nothing is downloaded. Images are uint8 on the device and scaled batch by batch.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,137 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from pig.core.errors import InputError
-from pig.data.pairs import Pairs, scale
+from pig.core.params import Segmentation
+from pig.data.pairs import Pairs, concatenate, scale
 from pig.metrics.overlap import overlap
-from pig.training.fit import Loss
+from pig.training.fit import Loss, Progress, Recipe, fit, seed_of
+
+SCORES = ("dice", "iou", "precision", "recall")
+KEYS = ("id", "patient", "fold", "set", "dose", "real", "seed")  # columns that come before the scores
+BUILT_OF = {"encoder", "depth", "decoder_channels"}  # settings that `build` takes
+
+Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
+Start = Callable[[dict[str, Any] | None], Iterator[Progress]]  # of a training, from a checkpoint or anew
+
+
+class Fold(NamedTuple):
+    """The real pairs of one fold, of its training, validation and test patients."""
+
+    number: int
+    train: Pairs
+    held_out: Pairs
+    test: Pairs
+
+
+class TrainingSet(NamedTuple):
+    """What one segmenter is trained on."""
+
+    name: str
+    dose: int  # pairs added to the real ones, or alone
+    real: int  # pairs of real training patients
+    pairs: Pairs
+
+    @property
+    def label(self) -> str:
+        """Its name among those of a job, such as "pig 40 alone"."""
+        return f"{self.name} {self.dose}{'' if self.real else ' alone'}"
+
+
+class Segmented(NamedTuple):
+    """One trained segmenter."""
+
+    scores: pd.DataFrame  # a row a test pair: KEYS, SCORES, empty
+    curve: pd.DataFrame  # a row a point: dose, real, and what Progress.curve has
+    model: nn.Module
+    header: dict[str, Any]  # of the file of `model`: its fold and seed, and what `build` made it of
+
+
+def training_sets(
+    name: str, train: Pairs, generated: Pairs | None, chosen: Segmentation, alone: bool = False
+) -> list[TrainingSet]:
+    """The sets that go by `name`: `train` as it is, or with each of `chosen.doses` added.
+
+    A dose is that many `generated` pairs, from the first, or where there are none as many of `train` again. With
+    `alone` the largest dose is a set of its own too.
+
+    Raises:
+        InputError: a dose of more pairs than were generated.
+    """
+    if name in ("real", "augmented"):
+        return [TrainingSet(name, 0, len(train), train)]
+    doses = sorted(chosen.doses)
+    more = again(train, doses[-1], chosen.seed) if generated is None else generated
+    if doses[-1] > len(more):
+        raise InputError(
+            f"segmentation.doses: {doses[-1]}; expected at most {len(more)}, the pairs of {name}"
+        )
+    added = [more.select(range(dose)) for dose in doses]
+    sets = [TrainingSet(name, len(some), len(train), concatenate([train, some])) for some in added]
+    return [*sets, TrainingSet(name, doses[-1], 0, added[-1])] if alone else sets
+
+
+def again(pairs: Pairs, number: int, seed: int) -> Pairs:
+    """`number` copies of `pairs`, each once in a shuffled order before any comes again; ids of their own."""
+    rows = np.resize(np.random.default_rng(seed).permutation(len(pairs)), number)
+    table = pairs.table.iloc[rows]
+    names = [f"{name}.copy{i}" for i, name in enumerate(table["id"])]
+    masks = None if pairs.masks is None else pairs.masks[rows]
+    return Pairs(pairs.images[rows], masks, table.assign(id=names))
+
+
+def train_and_score(
+    data: TrainingSet,
+    fold: Fold,
+    seed: int,
+    chosen: Segmentation,
+    augment: Augment | None,
+    device: torch.device,
+    follow: Callable[[Start], Progress],
+) -> Segmented:
+    """Train one segmenter on `data` and score it on the fold's test pairs.
+
+    Args:
+        seed: number of the segmenter. All of one fold and number start from the same weights, whatever `data` is.
+        augment: changes a batch of training pairs.
+        follow: starts the training, goes through its steps and returns the last. It may show them and keep them.
+
+    Raises:
+        InputError: pairs without masks, or of a size that the network cannot have.
+    """
+    chosen = chosen.model_copy(update={"seed": seed_of(chosen.seed, fold.number, seed)})
+    size = data.pairs.images.shape[1:]
+    torch.manual_seed(chosen.seed)
+    model = build(chosen.encoder, chosen.depth, chosen.decoder_channels, size).to(device)
+    train_on, validate_on, test_on = (examples(of, device) for of in (data.pairs, fold.held_out, fold.test))
+    loss, validate = training_loss(train_on, chosen.flip, augment), validation_loss(validate_on, chosen.batch)
+    recipe = Recipe(**chosen.model_dump(include={field.name for field in fields(Recipe)}))
+    last = follow(lambda checkpoint: fit(model, loss, len(train_on), recipe, validate, checkpoint))
+    model.load_state_dict(last.weights())
+    probabilities = predict(model, test_on.images, chosen.batch)
+    own: dict[str, int | str] = {
+        "fold": fold.number,
+        "set": data.name,
+        "dose": data.dose,
+        "real": data.real,
+        "seed": seed,
+    }
+    scores = score(probabilities, fold.test, chosen.threshold).assign(**own)[[*KEYS, *SCORES, "empty"]]
+    curve = pd.DataFrame({"dose": data.dose, "real": data.real} | point for point in last.curve)
+    header = {"fold": fold.number, "seed": seed, "size": list(size), **chosen.model_dump(include=BUILT_OF)}
+    return Segmented(scores, curve, model, header)
+
+
+def agreement(
+    model: nn.Module, pairs: Pairs, order: NDArray[np.int64], chosen: Segmentation, device: torch.device
+) -> pd.DataFrame:
+    """Whether a trained segmenter finds the lesions that the masks of `pairs` show: id, dice, shuffled; a row a pair.
+
+    `shuffled` is the Dice against masks that go around: what is found in picture `order[i]` meets mask i. Raises
+    InputError if there are no pairs, or no masks.
+    """
+    probabilities = predict(model, examples(pairs, device).images, chosen.batch)
+    scores, mixed = (score(found, pairs, chosen.threshold) for found in (probabilities, probabilities[order]))
+    return pd.DataFrame({"id": scores["id"], "dice": scores["dice"], "shuffled": mixed["dice"]})
 
 
 @dataclass(frozen=True)
@@ -75,9 +204,6 @@ def bce_dice(logits: Tensor, masks: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits.float(), truth) + dice
 
 
-Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
-
-
 def training_loss(data: Examples, flip: float, augment: Augment | None = None) -> Loss:
     """The loss of a batch of rows of `data`, each pair upside down with chance `flip` after it was augmented."""
 
@@ -117,7 +243,7 @@ def score(probabilities: NDArray[np.float32], pairs: Pairs, threshold: float) ->
     if pairs.masks is None:
         raise InputError("segmentation: expected pairs; found images without masks")
     scores = [overlap(p >= threshold, mask) for p, mask in zip(probabilities, pairs.masks, strict=True)]
-    frame = pd.DataFrame(scores, columns=["dice", "iou", "precision", "recall"])
+    frame = pd.DataFrame(scores, columns=SCORES)
     frame.insert(0, "id", pairs.table["id"].to_numpy())
     frame.insert(1, "patient", pairs.table["patient"].to_numpy())
     frame["empty"] = [not mask.any() for mask in pairs.masks]

@@ -13,17 +13,11 @@ loss is on the fold's real validation patients. After an interruption run the sa
 import json
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from pig.cli.fitting import add_fit, digest_of, drop_state, recipe, run_fit
+from pig.cli.fitting import Job, add_fit, digest_of
 from pig.cli.options import add_compute, add_settings, compute, settings
 from pig.core.errors import InputError
 from pig.core.files import atomic
-
-if TYPE_CHECKING:
-    import torch
-
-    from pig.data.pairs import Pairs
 
 REAL = ("real", "augmented", "duplicated")  # sets that need no generator
 
@@ -46,57 +40,71 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> str:
-    if (args.generated is None) != (args.set in REAL) or (args.alone and args.generated is None):
-        raise InputError(f"segment {args.set}: expected --generated for a set other than {', '.join(REAL)}")
-    chosen = settings(args, "segmentation", "augmentation")
+    _check(args)
+    finished = _finished(args.state)
     device = compute(args)
-
-    from pig.core.reading import read_csv
-    from pig.data.archive import read_archive
-    from pig.data.pairs import digest, rows
-    from pig.models import weights
-
-    pairs = read_archive(args.pairs)
-    split = read_csv(args.split, columns=("id",), text=True)
-    train, held_out, test = (
-        pairs.select(rows(split, pairs.table, args.fold, role)) for role in ("train", "validation", "test")
-    )
-    sets = training_sets(args, chosen.segmentation, train)
-    if args.model and len(sets) > 1:
-        raise InputError(f"--model: segment {args.set} trains {len(sets)} segmenters; expected a set of one")
+    chosen = settings(args, "segmentation", "augmentation")
+    own = chosen.segmentation
     if args.set != "augmented":
         chosen.augmentation = None
 
-    finished = Finished(args.state)
+    from pig.data.archive import read_archive
+    from pig.data.pairs import ROLES, digest
+    from pig.metrics import segmentation
+    from pig.metrics.augmentation import strong
+    from pig.models import weights
+
+    pairs = read_archive(args.pairs)
+    generated = read_archive(args.generated) if args.generated else None
+    augment = strong(chosen.augmentation) if chosen.augmentation else None
+    fold = segmentation.Fold(args.fold, *(pairs.of(args.split, args.fold, role) for role in ROLES))
+    sets = segmentation.training_sets(args.set, fold.train, generated, own, args.alone)
+    if args.model and len(sets) > 1:
+        raise InputError(f"--model: segment {args.set} trains {len(sets)} segmenters; expected a set of one")
+
     results = []
-    for dose, real, data in sets:
-        parts = (vars(chosen), *map(digest, (data, held_out, test)), args.fold, args.seed)
+    for data in sets:
+        parts = (vars(chosen), *map(digest, (data.pairs, fold.held_out, fold.test)), args.fold, args.seed)
         fingerprint = digest_of(*parts)
-        result = finished.get(fingerprint)
-        if result is None or args.model:  # a finished one has no weights any more
-            label = f"segment {args.set} {dose}{'' if real else ' alone'} fold {args.fold} seed {args.seed}"
-            scores, curve, model = train_and_score(
-                args, chosen, data, held_out, test, device, label, fingerprint
-            )
-            own = {"fold": args.fold, "set": args.set, "dose": dose, "real": real, "seed": args.seed}
-            for place, (column, value) in enumerate(own.items(), 2):
-                scores.insert(place, column, value)
-            curve.insert(0, "dose", dose)
-            curve.insert(1, "real", real)
-            result = [frame.to_csv(index=False) for frame in (scores, curve)]
-            finished.add(fingerprint, result)
+        if fingerprint not in finished or args.model:  # a finished one has no weights any more
+            label = f"segment {data.label} fold {args.fold} seed {args.seed}"
+            job = Job(label, own.steps, args.state, own.checkpoint_every, fingerprint)
+            found = segmentation.train_and_score(data, fold, args.seed, own, augment, device, job.follow)
             if args.model:
-                sizes = {key: getattr(chosen.segmentation, key) for key in SHAPE}
-                header = {"fold": args.fold, "seed": args.seed, "size": list(train.images.shape[1:]), **sizes}
-                weights.save(args.model, model.state_dict(), header)
-        results.append(result)
-    for path, tables in zip((args.out, args.curve), zip(*results, strict=True), strict=True):
-        (head, *_), *_ = found = [table.splitlines(keepends=True) for table in tables]
+                weights.save(args.model, found.model.state_dict(), found.header)
+            finished[fingerprint] = [table.to_csv(index=False) for table in (found.scores, found.curve)]
+            if args.state:
+                with atomic(f"{args.state}.json", "w") as file:
+                    json.dump(finished, file)
+        results.append(finished[fingerprint])
+    for path, (first, *others) in zip((args.out, args.curve), zip(*results, strict=True), strict=True):
         with atomic(path, "w") as file:
-            file.writelines([head, *(line for lines in found for line in lines[1:])])
-    finished.drop()
-    drop_state(args)
+            file.writelines([first, *(table.split("\n", 1)[1] for table in others)])
+    if args.state:
+        for path in (args.state, f"{args.state}.json"):
+            Path(path).unlink(missing_ok=True)
     return _told([scores for scores, _ in results])
+
+
+def _check(args: Namespace) -> None:
+    """Raise InputError where --generated is missing or too much."""
+    if (args.generated is None) != (args.set in REAL) or (args.alone and args.generated is None):
+        raise InputError(f"segment {args.set}: expected --generated for a set other than {', '.join(REAL)}")
+
+
+def _finished(state: str | None) -> dict[str, list[str]]:
+    """The csv files, scores and curve, of the segmenters that are done, by the fingerprints of their jobs."""
+    path = Path(f"{state}.json")
+    if state is None or not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        found = None
+    tables = found.values() if isinstance(found, dict) else [None]
+    if not all(isinstance(two, list) and [type(table) for table in two] == [str, str] for two in tables):
+        raise InputError(f"{path}: expected finished results; remove it to start anew")
+    return found
 
 
 def _told(results: list[str]) -> str:
@@ -111,108 +119,3 @@ def _told(results: list[str]) -> str:
         what = "" if not first["dose"] else f" with {first['dose']}{'' if first['real'] else ' alone'}"
         told.append(f"{100 * table['dice'].mean():.1f} %{what}")
     return f"Dice {', '.join(told)}"
-
-
-SHAPE = ("encoder", "depth", "decoder_channels")  # settings that the weights depend on
-
-
-def training_sets(args: Namespace, chosen: Any, train: "Pairs") -> "list[tuple[int, int, Pairs]]":
-    """(dose, real pairs, pairs) of each segmenter to train."""
-    from pig.data.archive import read_archive
-    from pig.data.pairs import concatenate
-
-    if args.set in ("real", "augmented"):
-        return [(0, len(train), train)]
-    doses = sorted(chosen.doses)
-    duplicated = args.set == "duplicated"
-    more = again(train, doses[-1], chosen.seed) if duplicated else read_archive(args.generated)
-    if doses[-1] > len(more):
-        raise InputError(
-            f"segmentation.doses: {doses[-1]}; expected at most {len(more)}, the pairs of {args.generated}"
-        )
-    sets = [(dose, len(train), concatenate([train, more.select(range(dose))])) for dose in doses]
-    return [*sets, (doses[-1], 0, more.select(range(doses[-1])))] if args.alone else sets
-
-
-def again(pairs: "Pairs", number: int, seed: int) -> "Pairs":
-    """`number` copies of `pairs`, each once in a shuffled order before any comes again; ids of their own."""
-    import numpy as np
-
-    from pig.data.pairs import Pairs
-
-    rows = np.resize(np.random.default_rng(seed).permutation(len(pairs)), number)
-    assert pairs.masks is not None
-    table = pairs.table.iloc[rows].reset_index(drop=True)
-    table["id"] = [f"{name}.copy{i}" for i, name in enumerate(table["id"])]
-    return Pairs(pairs.images[rows], pairs.masks[rows], table)
-
-
-def train_and_score(
-    args: Namespace,
-    chosen: Any,
-    train: "Pairs",
-    held_out: "Pairs",
-    test: "Pairs",
-    device: "torch.device",
-    label: str,
-    fingerprint: str,
-) -> tuple[Any, Any, "torch.nn.Module"]:
-    """The scores of one segmenter on the test pairs, its loss curve, and itself."""
-    import torch
-
-    from pig.metrics import segmentation
-    from pig.metrics.augmentation import strong
-    from pig.training.fit import seed_of
-
-    augmentation, chosen = chosen.augmentation, chosen.segmentation
-    chosen = chosen.model_copy(update={"seed": seed_of(chosen.seed, args.fold, args.seed)})
-    torch.manual_seed(chosen.seed)  # the same first weights for every training set of a fold
-    model = segmentation.build(chosen.encoder, chosen.depth, chosen.decoder_channels, train.images.shape[1:])
-    model.to(device)
-    data = segmentation.examples(train, device)
-    kept, curve = run_fit(
-        model,
-        segmentation.training_loss(data, chosen.flip, augmentation and strong(augmentation)),
-        len(data),
-        recipe(chosen, len(data)),
-        segmentation.validation_loss(segmentation.examples(held_out, device), chosen.batch),
-        label=label,
-        state=args.state,
-        checkpoint_every=chosen.checkpoint_every,
-        fingerprint=fingerprint,
-    )
-    model.load_state_dict(kept)
-    probabilities = segmentation.predict(model, segmentation.examples(test, device).images, chosen.batch)
-    return segmentation.score(probabilities, test, chosen.threshold), curve, model
-
-
-class Finished:
-    """The results of segmenters that are done, in a file beside --state, by the fingerprints of their jobs."""
-
-    def __init__(self, state: str | None) -> None:
-        self.path = None if state is None else Path(f"{state}.json")
-        self.results: dict[str, list[str]] = {}
-        if self.path and self.path.exists():
-            try:
-                found = json.loads(self.path.read_text(encoding="utf-8"))
-            except (ValueError, RecursionError):
-                found = None
-            tables = found.values() if isinstance(found, dict) else [None]
-            if not all(
-                isinstance(two, list) and [type(table) for table in two] == [str, str] for two in tables
-            ):
-                raise InputError(f"{self.path}: expected finished results; remove it to start anew")
-            self.results = found
-
-    def get(self, fingerprint: str) -> list[str] | None:
-        return self.results.get(fingerprint)
-
-    def add(self, fingerprint: str, result: list[str]) -> None:
-        self.results[fingerprint] = result
-        if self.path:
-            with atomic(self.path, "w") as file:
-                file.write(json.dumps(self.results))
-
-    def drop(self) -> None:
-        if self.path:
-            self.path.unlink(missing_ok=True)

@@ -8,11 +8,17 @@ the Dice against the mask of another pair of the set.
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pig.cli.options import add_compute, add_settings, compute, settings
 from pig.cli.progress import track
 from pig.core.errors import InputError
 from pig.core.files import atomic
+
+if TYPE_CHECKING:
+    import torch
+
+    from pig.core.params import SegmenterHeader
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -28,54 +34,28 @@ def run(args: Namespace) -> str:
     device = compute(args)
 
     import pandas as pd
-    import torch
 
-    from pig.core import params
     from pig.data.archive import read_archive
     from pig.metrics import segmentation
     from pig.metrics.pairing import derangement
-    from pig.models import weights
 
-    models = []
-    for path in args.models:
-        state, header = weights.load(path, ("fold", "seed", "size", "encoder", "depth", "decoder_channels"))
-        of = params.header(params.SegmenterHeader, header, path)
-        shape = (of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
-        with torch.device("meta"):  # as in pig/models/trained.py
-            weights.match(segmentation.build(*shape).state_dict(), state, path)
-        model = segmentation.build(*shape)
-        model.load_state_dict(state)
-        models.append((header, model.to(device)))
-    if len(folds := {header["fold"] for header, _ in models}) > 1:
+    models = [_read(path, device) for path in args.models]
+    if len(folds := {of.fold for of, _ in models}) > 1:
         raise InputError(f"--models: expected segmenters of one fold; found {sorted(folds)}")
 
     found = []
     for path in track(args.generated, len(args.generated), f"trts fold {min(folds)}", unit="set"):
         pairs = read_archive(path)
-        images = segmentation.examples(pairs, device).images
         order = derangement(len(pairs), chosen.seed)
-        for header, model in models:
-            if list(pairs.images.shape[1:]) != header["size"]:
-                raise InputError(
-                    f"{path}: images of {pairs.images.shape[1:]} pixels; expected {header['size']}"
-                )
-            probabilities = segmentation.predict(model, images, chosen.batch)
-            scores = segmentation.score(probabilities, pairs, chosen.threshold)
-            # The pictures stay, the masks go around.
-            mixed = segmentation.score(probabilities[order], pairs, chosen.threshold)
-            found.append(
-                pd.DataFrame(
-                    {
-                        "id": scores["id"],
-                        "patient": scores["id"],
-                        "fold": header["fold"],
-                        "set": Path(path).stem,
-                        "seed": header["seed"],
-                        "dice": scores["dice"],
-                        "shuffled": mixed["dice"],
-                    }
-                )
-            )
+        for of, model in models:
+            if pairs.images.shape[1:] != tuple(of.size):
+                raise InputError(f"{path}: images of {pairs.images.shape[1:]} pixels; expected {of.size}")
+            scores = segmentation.agreement(model, pairs, order, chosen, device)
+            scores.insert(1, "patient", scores["id"])
+            scores.insert(2, "fold", of.fold)
+            scores.insert(3, "set", Path(path).stem)
+            scores.insert(4, "seed", of.seed)
+            found.append(scores)
     table = pd.concat(found)
     with atomic(args.out, "w") as file:
         table.to_csv(file, index=False)
@@ -84,3 +64,21 @@ def run(args: Namespace) -> str:
         for name, of in table.groupby("set", sort=False)
     ]
     return f"Dice {', '.join(told)}"
+
+
+def _read(path: str, device: "torch.device") -> "tuple[SegmenterHeader, torch.nn.Module]":
+    """A segmenter and its header. Raises InputError, naming the file and what does not fit."""
+    import torch
+
+    from pig.core.params import SegmenterHeader, header
+    from pig.metrics import segmentation
+    from pig.models import weights
+
+    state, raw = weights.load(path, ("fold", "seed", "size", "encoder", "depth", "decoder_channels"))
+    of = header(SegmenterHeader, raw, path)
+    shape = (of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
+    with torch.device("meta"):  # as in pig/models/trained.py
+        weights.match(segmentation.build(*shape).state_dict(), state, path)
+    model = segmentation.build(*shape)
+    model.load_state_dict(state)
+    return of, model.to(device)
