@@ -1,14 +1,20 @@
 """The heart against oracles: closed forms, another library, identities."""
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import diffusers
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from pig import diffusion as D
-from pig.models.masks import local_mean
+from pig.models.losses import draw, times_sigmoid, weight
+from pig.models.pig import thresholded
+from pig.models.solvers import SOLVERS, ancestral, times
+from pig.models.table import Weighted
 from pig.models.unet import Concatenated, UNet
 
 T = 1024
@@ -28,6 +34,23 @@ def randn(*shape, seed=0):
 
 def rowwise(t):
     return ALPHABAR[t].view(-1, 1, 1, 1)
+
+
+def denoiser(model, prediction="eps", clip=False):
+    return D.Denoiser(model, ALPHABAR, prediction, clip)
+
+
+def constant(out, prediction="eps", clip=False):
+    """A Denoiser whose model gives `out`, whatever it is given."""
+    return denoiser(lambda noised, guide, t: out, prediction, clip)
+
+
+def chains(guider, guided, xT, yT, steps, spacing="trailing", solver="ddim"):
+    return D.sample_pairs(guider, guided, xT, yT, ALPHABAR, times(ALPHABAR, steps, spacing), SOLVERS[solver])
+
+
+def chain(model, yT, steps, move=D.ddim, guide=None, spacing="trailing"):
+    return D.sample_images(model, yT, guide, ALPHABAR, times(ALPHABAR, steps, spacing), move)
 
 
 # ------------------------------------------------------------------ schedules and the forward process
@@ -64,15 +87,16 @@ def test_a_perfect_output_gives_back_x0_and_eps(prediction):
         a = ALPHABAR[t]
         xt, out = D.noise(x0, eps, a), D.PREDICTIONS[prediction].target(x0, eps, a)
         for clip in (False, True):
-            x0_hat, eps_hat = D.estimate(out, xt, a, prediction, clip)
-            assert torch.allclose(x0_hat, x0, atol=1e-8) and torch.allclose(eps_hat, eps, atol=1e-8)
+            for times_of_rows in (t, torch.tensor([t, t])):
+                x0_hat, eps_hat = constant(out, prediction, clip)(xt, None, times_of_rows)
+                assert torch.allclose(x0_hat, x0, atol=1e-8) and torch.allclose(eps_hat, eps, atol=1e-8)
 
 
 def test_clipping_bounds_x0_hat_and_stays_consistent_with_xt():
-    xt, out, a = randn(2, 1, 4, 4) * 3, randn(2, 1, 4, 4, seed=1), ALPHABAR[800]
-    x0_hat, eps = D.estimate(out, xt, a, "eps", clip=True)
+    xt, out = randn(2, 1, 4, 4) * 3, randn(2, 1, 4, 4, seed=1)
+    x0_hat, eps = constant(out, clip=True)(xt, None, 800)
     assert x0_hat.abs().max() == 1
-    assert torch.allclose(D.noise(x0_hat, eps, a), xt)
+    assert torch.allclose(D.noise(x0_hat, eps, ALPHABAR[800]), xt)
 
 
 @pytest.mark.parametrize(("least", "most"), [(None, 0.5), (None, 5.0), (1.0, None), (0.1, 5.0)])
@@ -81,22 +105,22 @@ def test_snr_weights_every_prediction_alike_in_x0(least, most):
     x0, eps, wrong = randn(5, 1, 2, 2), randn(5, 1, 2, 2, seed=1), randn(5, 1, 2, 2, seed=2)
     t = torch.tensor([1, 50, 200, 600, T])
     xt, snr = D.noise(x0, eps, rowwise(t)), rowwise(t) / (1 - rowwise(t))
-    weight = snr.maximum(torch.tensor(least or 0.0)).minimum(torch.tensor(most or torch.inf))
-    expected = (weight * (wrong - x0) ** 2).mean()
-    _, wrong_eps = D.estimate(wrong, xt, rowwise(t), "x0")
+    weights = snr.maximum(torch.tensor(least or 0.0)).minimum(torch.tensor(most or torch.inf))
+    expected = (weights * (wrong - x0) ** 2).mean()
+    _, wrong_eps = constant(wrong, "x0")(xt, None, t)
     for prediction, kind in D.PREDICTIONS.items():
-        out = kind.target(wrong, wrong_eps, rowwise(t))
-        loss = D.image_loss(
-            lambda y, g, t, out=out: out,
-            x0,
-            None,
-            ALPHABAR,
-            D.Draws(t, eps, eps),
-            prediction=prediction,
-            min_snr=most,
-            max_snr=least,
-        )
-        assert torch.allclose(loss, expected, rtol=1e-6)
+        out = constant(kind.target(wrong, wrong_eps, rowwise(t)), prediction)
+        how = weight(Weighted(min_snr=most, max_snr=least), prediction)
+        for loss in (
+            D.image_loss(out, x0, None, D.Draws(t, eps, eps), how),
+            D.guider_loss(out, x0, x0, D.Draws(t, eps, eps), how),
+            D.guided_loss(out, out, x0, x0, D.Draws(t, eps, eps), how),
+        ):
+            assert torch.allclose(loss, expected, rtol=1e-6)
+
+
+def test_without_a_limit_of_the_snr_every_error_weighs_the_same():
+    assert weight(Weighted(min_snr=None, max_snr=None), "v") is D.plain and D.plain(ALPHABAR, None) == 1
 
 
 # ------------------------------------------------------------------ training
@@ -111,7 +135,7 @@ def test_guider_loss_gives_the_guider_both_noised_images_and_asks_for_eps_1():
         assert torch.equal(t, draws.t)
         return draws.eps_1 - 0.5
 
-    assert D.guider_loss(guider, x0, y0, ALPHABAR, draws).item() == pytest.approx(0.25)
+    assert D.guider_loss(denoiser(guider), x0, y0, draws).item() == pytest.approx(0.25)
 
 
 def test_guided_loss_guides_by_the_guiders_x0_hat_and_asks_for_eps_2():
@@ -124,28 +148,27 @@ def test_guided_loss_guides_by_the_guiders_x0_hat_and_asks_for_eps_2():
         seen.append(guide)
         return draws.eps_2 - 0.5
 
-    def perfect(noised, guide, t):
-        return draws.eps_1
+    def loss(x0, weight=D.plain, clip=False):
+        perfect = constant(draws.eps_1, clip=clip)
+        return D.guided_loss(denoiser(guided), perfect, x0, y0, draws, weight).item()
 
-    plain = D.guided_loss(guided, perfect, x0, y0, ALPHABAR, draws)
-    assert plain.item() == pytest.approx(0.25)
+    assert loss(x0) == pytest.approx(0.25)
     assert torch.allclose(seen[0], x0, atol=1e-8)
-    D.guided_loss(guided, perfect, 3 * x0, y0, ALPHABAR, draws, clip_guide=True)
+    loss(3 * x0, clip=True)
     assert torch.allclose(seen[1], (3 * x0).clamp(-1, 1), atol=1e-8)
-    weighted = D.guided_loss(guided, perfect, x0, y0, ALPHABAR, draws, weight=torch.sigmoid)
-    assert weighted.item() == pytest.approx(0.25 * torch.sigmoid(x0).mean().item())
+    assert loss(x0, times_sigmoid(D.plain)) == pytest.approx(0.25 * torch.sigmoid(x0).mean().item())
 
 
 def test_the_guider_receives_no_gradient_from_the_guided_loss():
     guider, guided = (Concatenated(UNet(width=8, multipliers=(1,), blocks=1)) for _ in "12")
     x0, y0 = randn(2, 1, 4, 4).float(), randn(2, 1, 4, 4, seed=1).float()
-    D.guided_loss(guided, guider, x0, y0, ALPHABAR).backward()
+    D.guided_loss(denoiser(guided), denoiser(guider), x0, y0, draw(x0, T)).backward()
     assert all(p.grad is None for p in guider.parameters())
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in guided.net.conv_in.parameters())
 
 
 def test_draws_are_uniform_on_1_to_T_and_independent():
-    draws = D.draw(torch.zeros(40_000, 1, 1, 1), D.linear_schedule(4), torch.Generator().manual_seed(0))
+    draws = draw(torch.zeros(40_000, 1, 1, 1), 4, torch.Generator().manual_seed(0))
     assert torch.bincount(draws.t).tolist()[0] == 0
     assert torch.allclose(torch.bincount(draws.t)[1:] / 40_000, torch.full((4,), 0.25), atol=0.01)
     both = torch.stack([draws.eps_1.flatten(), draws.eps_2.flatten()])
@@ -154,18 +177,18 @@ def test_draws_are_uniform_on_1_to_T_and_independent():
 
 @pytest.mark.parametrize("rows", [6, 7])
 def test_antithetic_times_mirror_each_other(rows):
-    t = D.draw(torch.zeros(rows, 1, 1, 1), ALPHABAR, antithetic=True).t
+    t = draw(torch.zeros(rows, 1, 1, 1), T, antithetic=True).t
     half = rows // 2
     assert len(t) == rows and torch.equal(t[:half] + t[-half:], torch.full((half,), T + 1))
 
 
 def test_draws_of_a_generator_repeat():
-    one, two = (D.draw(torch.zeros(3, 1, 2, 2), ALPHABAR, torch.Generator().manual_seed(5)) for _ in range(2))
+    one, two = (draw(torch.zeros(3, 1, 2, 2), T, torch.Generator().manual_seed(5)) for _ in "12")
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
 
 
 # ------------------------------------------------------------------ sampling
-def gaussian_models(alphabar, prediction):
+def gaussian_models(prediction):
     """Ideal denoisers of (x0, y0) ~ N(MEAN, COVARIANCE), each pixel a pair of its own.
 
     E[x0 | x_t, y_t] is linear in both; the guided model is given the true x0's estimate, and the ideal
@@ -174,7 +197,7 @@ def gaussian_models(alphabar, prediction):
     """
 
     def guider(noised, guide, t):
-        a = alphabar[t].view(-1, 1, 1, 1)
+        a = rowwise(t)
         z = torch.stack([noised, guide], -1) - a.sqrt()[..., None] * MEAN
         total = a[0].squeeze() * COVARIANCE + (1 - a[0].squeeze()) * torch.eye(2, dtype=torch.float64)
         gain = a[0].squeeze().sqrt() * COVARIANCE @ torch.linalg.inv(total)
@@ -182,31 +205,19 @@ def gaussian_models(alphabar, prediction):
         return D.PREDICTIONS[prediction].target(x0_hat, (noised - a.sqrt() * x0_hat) / (1 - a).sqrt(), a)
 
     def guided(noised, guide, t):
-        a = alphabar[t].view(-1, 1, 1, 1)
+        a = rowwise(t)
         slope = COVARIANCE[0, 1] / COVARIANCE[0, 0]
         mean, var = MEAN[1] + slope * (guide - MEAN[0]), COVARIANCE[1, 1] - slope * COVARIANCE[0, 1]
         y0_hat = mean + a.sqrt() * var / (a * var + 1 - a) * (noised - a.sqrt() * mean)
         return D.PREDICTIONS[prediction].target(y0_hat, (noised - a.sqrt() * y0_hat) / (1 - a).sqrt(), a)
 
-    return guider, guided
+    return denoiser(guider, prediction), denoiser(guided, prediction)
 
 
 @pytest.mark.parametrize("prediction", D.PREDICTIONS)
 def test_algorithm_2_gives_back_the_covariance_of_a_gaussian(prediction):
-    guider, guided = gaussian_models(ALPHABAR, prediction)
     xT, yT = randn(1, 1, 200, 200), randn(1, 1, 200, 200, seed=1)
-    pair = last(
-        D.sample_pairs(
-            guider,
-            guided,
-            xT,
-            yT,
-            ALPHABAR,
-            256,
-            guider_prediction=prediction,
-            guided_prediction=prediction,
-        )
-    )
+    pair = last(chains(*gaussian_models(prediction), xT, yT, 256))
     found = torch.stack([z.flatten() for z in pair])
     assert torch.allclose(found.mean(1), MEAN, atol=0.03)
     assert torch.allclose(torch.cov(found), COVARIANCE, rtol=0.03)
@@ -214,12 +225,10 @@ def test_algorithm_2_gives_back_the_covariance_of_a_gaussian(prediction):
 
 def test_a_guider_that_finds_the_true_mask_makes_algorithm_2_the_conditional_sampler():
     mask = randn(2, 1, 8, 8, seed=3).sign().float()
-    guided = Concatenated(UNet(width=8, multipliers=(1, 2), blocks=1)).eval()
+    guided = denoiser(Concatenated(UNet(width=8, multipliers=(1, 2), blocks=1)).eval())
     xT, yT = randn(2, 1, 8, 8).float(), randn(2, 1, 8, 8, seed=1).float()
-    pairs = D.sample_pairs(
-        lambda noised, guide, t: mask, guided, xT, yT, ALPHABAR, 16, guider_prediction="x0"
-    )
-    images = D.sample_images(guided, yT, mask, ALPHABAR, 16)
+    pairs = chains(constant(mask, "x0"), guided, xT, yT, 16)
+    images = chain(guided, yT, 16, guide=mask)
     for (x0_hat, y0_hat), alone in zip(pairs, images, strict=True):
         assert torch.equal(x0_hat, mask) and torch.equal(y0_hat, alone)
 
@@ -254,19 +263,8 @@ def diffusers_ddim(noise, eta=0.0, draws=None, steps=64, prediction="epsilon", c
 @pytest.mark.parametrize(("ours", "theirs"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")])
 def test_two_uncoupled_chains_equal_diffusers_ddim(ours, theirs):
     xT, yT = randn(2, 1, 4, 4), randn(2, 1, 4, 4, seed=1)
-    pair = last(
-        D.sample_pairs(
-            uncoupled,
-            uncoupled,
-            xT,
-            yT,
-            ALPHABAR,
-            64,
-            guider_prediction=ours,
-            guided_prediction=ours,
-            clip=True,
-        )
-    )
+    model = denoiser(uncoupled, ours, clip=True)
+    pair = last(chains(model, model, xT, yT, 64))
     for found, start in zip(pair, (xT, yT), strict=True):
         assert torch.allclose(found, diffusers_ddim(start, prediction=theirs, clip=True), atol=1e-6)
 
@@ -285,11 +283,9 @@ def diffusers_dpmpp2m(noise, steps, prediction, spacing):
     )
     scheduler.alphas_cumprod = ALPHABAR[1:]
     scheduler.set_timesteps(steps)
-    times = D.timesteps(ALPHABAR, steps, spacing)
-    scheduler.timesteps = torch.tensor(times[:-1]) - 1  # theirs count from 0
-    scheduler.sigmas = torch.cat(
-        [((1 - ALPHABAR) / ALPHABAR).sqrt()[torch.tensor(times[:-1])], torch.zeros(1)]
-    )
+    at = torch.tensor(times(ALPHABAR, steps, spacing)[:-1])
+    scheduler.timesteps = at - 1  # theirs count from 0
+    scheduler.sigmas = torch.cat([((1 - ALPHABAR) / ALPHABAR).sqrt()[at], torch.zeros(1)])
     z = noise
     for t in scheduler.timesteps:
         z = scheduler.step(uncoupled(z, None, torch.full((len(z),), int(t) + 1)), t, z).prev_sample
@@ -301,8 +297,8 @@ def diffusers_dpmpp2m(noise, steps, prediction, spacing):
 @pytest.mark.parametrize(("ours", "theirs"), [("eps", "epsilon"), ("v", "v_prediction"), ("x0", "sample")])
 def test_two_uncoupled_chains_equal_diffusers_dpm_solver(ours, theirs, spacing):
     xT, yT = randn(2, 1, 4, 4), randn(2, 1, 4, 4, seed=1)
-    kinds = {"guider_prediction": ours, "guided_prediction": ours, "spacing": spacing, "solver": "dpmpp2m"}
-    pair = last(D.sample_pairs(uncoupled, uncoupled, xT, yT, ALPHABAR, 32, **kinds))
+    model = denoiser(uncoupled, ours)
+    pair = last(chains(model, model, xT, yT, 32, spacing, "dpmpp2m"))
     for found, start in zip(pair, (xT, yT), strict=True):
         assert torch.allclose(found, diffusers_dpmpp2m(start, 32, theirs, spacing), rtol=1e-5, atol=1e-5)
 
@@ -318,10 +314,8 @@ def gaussian_error(steps, solver, spacing, prediction="x0", mean=0.4, deviation=
 
     a = ALPHABAR[T]
     exact = mean + deviation * (yT - a.sqrt() * mean) / (a * deviation**2 + 1 - a).sqrt()
-    chain = D.sample_images(
-        ideal, yT, None, ALPHABAR, steps, prediction=prediction, spacing=spacing, solver=solver
-    )
-    return (last(chain) - exact).abs().max().item()
+    found = last(chain(denoiser(ideal, prediction), yT, steps, SOLVERS[solver], spacing=spacing))
+    return (found - exact).abs().max().item()
 
 
 @pytest.mark.parametrize("prediction", D.PREDICTIONS)
@@ -335,20 +329,22 @@ def test_halving_the_step_halves_ddims_error_and_quarters_that_of_the_solver():
     """Orders 1 and 2, on an evenly spaced log-SNR, which 16 to 32 steps have up to the rounding to whole times."""
     ratio = {
         solver: gaussian_error(16, solver, "log_snr") / gaussian_error(32, solver, "log_snr")
-        for solver in D.SOLVERS
+        for solver in SOLVERS
     }
     assert ratio["ddim"] == pytest.approx(2, rel=0.2) and ratio["dpmpp2m"] == pytest.approx(4, rel=0.2)
 
 
-def test_ancestral_sampling_has_a_solver_of_its_own():
-    with pytest.raises(ValueError, match="dpmpp2m"):
-        last(D.sample_images(uncoupled, randn(1, 1, 2, 2), None, ALPHABAR, 8, eta=1.0, solver="dpmpp2m"))
-
-
 def test_unclipped_eps_chain_equals_diffusers_ddim():
     yT = randn(2, 1, 4, 4)
-    found = last(D.sample_images(uncoupled, yT, None, ALPHABAR, 64))
+    found = last(chain(denoiser(uncoupled), yT, 64))
     assert torch.allclose(found, diffusers_ddim(yT), rtol=1e-6, atol=1e-6)
+
+
+def ancestral_end(yT, steps, draws):
+    """Of our chain at eta = 1, given the noise of each step."""
+    given = iter(draws)
+    move = partial(ancestral, fresh=lambda: next(given))
+    return last(chain(denoiser(uncoupled, clip=True), yT, steps, move))
 
 
 @pytest.mark.parametrize("steps", [T, 64])
@@ -363,69 +359,66 @@ def test_eta_1_equals_ddpm_given_the_same_draws(steps):
         y0 = y0.clamp(-1, 1)
         z = b.sqrt() * beta / (1 - a) * y0 + (1 - beta).sqrt() * (1 - b) / (1 - a) * z
         z = z + ((1 - b) / (1 - a) * beta).sqrt() * draws[i]
-    given = iter(draws)
-    found = D.sample_images(
-        uncoupled, yT, None, ALPHABAR, steps, eta=1.0, clip=True, fresh=lambda: next(given)
-    )
-    assert torch.allclose(last(found), z, atol=1e-6)
+    assert torch.allclose(ancestral_end(yT, steps, draws), z, atol=1e-6)
 
 
 def test_strided_ancestral_sampling_equals_diffusers():
     yT, draws = randn(2, 1, 4, 4), [randn(2, 1, 4, 4, seed=9 + i) for i in range(64)]
-    given = iter(draws)
-    found = D.sample_images(uncoupled, yT, None, ALPHABAR, 64, eta=1.0, clip=True, fresh=lambda: next(given))
-    assert torch.allclose(last(found), diffusers_ddim(yT, 1.0, draws, clip=True), atol=1e-6)
+    assert torch.allclose(ancestral_end(yT, 64, draws), diffusers_ddim(yT, 1.0, draws, clip=True), atol=1e-6)
 
 
 def test_samplers_yield_once_a_step_and_end_at_their_estimate():
-    frames = list(D.sample_images(uncoupled, randn(1, 1, 2, 2), None, ALPHABAR, 16, prediction="x0"))
-    assert len(frames) == 16
-    assert len(list(D.sample_pairs(uncoupled, uncoupled, *randn(2, 1, 1, 2, 2), ALPHABAR, 16))) == 16
+    estimates = []
+
+    def model(noised, guide, t):
+        estimates.append(uncoupled(noised, guide, t))
+        return estimates[-1]
+
+    *_, y0_hat = frames = list(chain(denoiser(model, "x0"), randn(1, 1, 2, 2), 16))
+    assert len(frames) == len(estimates) == 16 and torch.equal(y0_hat, estimates[-1])
+    *_, pair = frames = list(chains(*2 * [denoiser(model, "x0")], *randn(2, 1, 1, 2, 2), 16))
+    assert len(frames) == 16 and all(map(torch.equal, pair, estimates[-2:]))
 
 
-def test_as_guide_changes_what_the_guided_model_sees_and_nothing_else():
+def test_the_published_guide_changes_what_the_guided_model_sees_and_nothing_else():
     seen = []
 
     def guided(noised, guide, t):
         seen.append(guide)
         return noised * 0
 
-    frames = D.sample_pairs(
-        uncoupled, guided, *randn(2, 1, 1, 8, 8), ALPHABAR, 8, guider_prediction="x0", as_guide=local_mean
-    )
+    frames = chains(denoiser(uncoupled, "x0"), thresholded(denoiser(guided)), *randn(2, 1, 1, 8, 8), 8)
     for (x0_hat, _), guide in zip(frames, seen, strict=False):
-        assert torch.equal(guide, local_mean(x0_hat)) and not torch.equal(guide, x0_hat)
+        assert torch.equal(guide, D.local_mean(x0_hat)) and not torch.equal(guide, x0_hat)
     assert len(seen) == 8
 
 
 def test_timesteps_of_paper_and_published_code():
-    assert list(D.timesteps(ALPHABAR, 256))[:2] == [1024, 1020] and list(D.timesteps(ALPHABAR, 256))[-2:] == [
-        4,
-        0,
-    ]
+    for trailing in (D.timesteps(T, 256), times(ALPHABAR, 256)):
+        assert list(trailing) == [*range(1024, 0, -4), 0]
     code = [t + 1 for t in range(1020, -1, -4)]  # 1020, 1016, .., 0 counted from 0
-    assert list(D.timesteps(ALPHABAR, 256, "leading")) == [*code, 0]
+    assert list(times(ALPHABAR, 256, "leading")) == [*code, 0]
     few = D.linear_schedule(8)
-    assert list(D.timesteps(few, 8)) == list(D.timesteps(few, 8, "leading")) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert list(times(few, 8)) == list(times(few, 8, "leading")) == [8, 7, 6, 5, 4, 3, 2, 1, 0]
 
 
 @pytest.mark.parametrize("alphabar", [ALPHABAR, D.cosine_schedule(T)], ids=["linear", "cosine"])
 def test_log_snr_times_are_evenly_spaced_in_it(alphabar):
-    times = D.timesteps(alphabar, 12, "log_snr")
-    assert (times[0], times[-2], times[-1], len(times)) == (T, 1, 0, 13)
+    found = times(alphabar, 12, "log_snr")
+    assert (found[0], found[-2], found[-1], len(found)) == (T, 1, 0, 13)
     log_snr = torch.logit(alphabar)
     wanted = torch.linspace(log_snr[T], log_snr[1], 12, dtype=torch.float64)
-    for t, value in zip(times[:-1], wanted, strict=True):
+    for t, value in zip(found[:-1], wanted, strict=True):
         nearest = 1 + (log_snr[1:] - value).abs().argmin()
-        assert t == nearest or {t - 1, t + 1} & set(times)  # moved on where several fall on one time
+        assert t == nearest or {t - 1, t + 1} & set(found)  # moved on where several fall on one time
 
 
 @pytest.mark.parametrize("steps", [1, 2, 50, 300, 1000, T])
 def test_log_snr_times_descend_strictly_however_many(steps):
     for alphabar in (ALPHABAR, D.cosine_schedule(T)):
-        times = D.timesteps(alphabar, steps, "log_snr")
-        assert times[0] == T and times[-1] == 0 and len(times) == steps + 1
-        assert all(t > s for t, s in pairwise(times))
+        found = times(alphabar, steps, "log_snr")
+        assert found[0] == T and found[-1] == 0 and len(found) == steps + 1
+        assert all(t > s for t, s in pairwise(found))
 
 
 @pytest.mark.parametrize(
@@ -434,13 +427,32 @@ def test_log_snr_times_descend_strictly_however_many(steps):
 )
 def test_bad_timesteps_are_refused(steps, spacing):
     with pytest.raises(ValueError, match=f"{steps} sampling steps|middle"):
-        D.timesteps(ALPHABAR, steps, spacing)
+        times(ALPHABAR, steps, spacing)
 
 
 def test_seeded_noise_of_a_row_depends_on_its_seed_alone():
-    whole = D.seeded_noise([1, 2, 3], (2, 4, 4))
-    assert torch.equal(whole[1:2], D.seeded_noise([2], (2, 4, 4)))
+    whole = D.seeded_noise(D.seeded([1, 2, 3]), (2, 4, 4))
+    assert torch.equal(whole[1:2], D.seeded_noise(D.seeded([2]), (2, 4, 4)))
     assert not torch.equal(whole[0], whole[1]) and not torch.equal(whole[0, 0], whole[0, 1])
     going_on = D.seeded([1])
     first, second = (D.seeded_noise(going_on, (2, 4, 4)) for _ in "12")
     assert torch.equal(first[0], whole[0]) and not torch.equal(first, second)
+
+
+# ------------------------------------------------------------------ from the estimate to a mask
+def test_sign_is_plus_or_minus_one():
+    assert D.sign(torch.tensor([-3.0, -0.1, 0.0, 0.2])).tolist() == [-1, -1, -1, 1]
+
+
+def test_local_mean_is_the_published_rule():
+    """Against scipy: the mean over those of the 5x5 neighbours that are inside the image."""
+    x = torch.randn(3, 1, 9, 11, generator=torch.Generator().manual_seed(0)) * 2
+    for image, found in zip(x[:, 0].numpy(), D.local_mean(x)[:, 0].numpy(), strict=True):
+        clamped = image.clip(-1, 1)
+        inside = ndimage.convolve(np.ones_like(clamped), np.ones((5, 5)), mode="constant")
+        mean = ndimage.convolve(clamped, np.ones((5, 5)), mode="constant") / inside
+        assert np.array_equal(found, np.where(mean > 0.75 * mean.max() + 0.25 * mean.min(), 1, -1))
+
+
+def test_a_constant_estimate_is_all_background():
+    assert D.local_mean(torch.full((1, 1, 6, 6), 0.5)).eq(-1).all()
