@@ -16,7 +16,7 @@ from tiny import fold_of, sample
 import pig
 from pig.core.errors import InputError
 from pig.core.params import load
-from pig.models.methods import METHODS
+from pig.models.table import METHODS, Params
 
 HEAVY = {"torch", "numpy", "pandas", "pydantic", "scipy", "PIL", "safetensors", "jinja2", "yaml"}
 
@@ -139,31 +139,23 @@ ONE = np.zeros((1, 32, 32), np.bool_)
 
 
 @pytest.mark.parametrize(
-    ("method", "arguments", "complaint"),
+    ("method", "arguments", "named"),
     [
-        ("pig", {"count": 0}, "count 0, first 0: expected at least 1"),
-        ("pig", {"count": 1, "first": -1}, "first -1: expected at least 1 and at least 0"),
-        (
-            "pig",
-            {"count": 1, "seed": -1},
-            "sample: seed: Input should be greater than or equal to 0; found -1",
-        ),
-        (
-            "pig",
-            {"count": 1, "steps": 0},
-            "sample: steps: Input should be greater than or equal to 1; found 0",
-        ),
-        ("pig", {"count": 1, "steps": 7}, "sampling.steps: expected a divisor of the network's T = 1024"),
-        ("ddpm", {"count": 1, "steps": 7}, "sampling.ddpm_steps: expected a divisor"),
-        ("pig", {"count": 1, "masks": ONE}, "masks: pig takes none"),
-        ("segguided", {"count": 1}, "masks: segguided paints given masks"),
-        ("segguided", {"count": 2, "masks": ONE}, r"expected \(2, 32, 32\) bool, found \(1, 32, 32\) bool"),
-        ("segguided", {"count": 1, "masks": ONE * 1.0}, r"found \(1, 32, 32\) float64"),
+        ("pig", {"count": 0}, "count 0"),
+        ("pig", {"count": 1, "first": -1}, "first -1"),
+        ("pig", {"count": 1, "seed": -1}, "seed: .* -1"),
+        ("pig", {"count": 1, "steps": 0}, "steps: .* 0"),
+        ("pig", {"count": 1, "steps": 7}, "sampling.steps: .* T = 1024"),
+        ("ddpm", {"count": 1, "steps": 7}, "sampling.ddpm_steps: "),
+        ("pig", {"count": 1, "masks": ONE}, "masks: pig"),
+        ("segguided", {"count": 1}, "masks: segguided"),
+        ("segguided", {"count": 2, "masks": ONE}, r"masks: .*\(2, 32, 32\) bool.*\(1, 32, 32\) bool"),
+        ("segguided", {"count": 1, "masks": ONE * 1.0}, r"masks: .*\(1, 32, 32\) float64"),
     ],
 )
-def test_what_cannot_be_sampled_is_refused_at_once(method, arguments, complaint, tiny):
+def test_what_cannot_be_sampled_is_refused_at_once(method, arguments, named, tiny):
     model = pig.load(fold_of(tiny), method, device="cpu")
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(InputError, match=named):
         model.sample(**arguments)
 
 
@@ -172,7 +164,7 @@ def test_what_cannot_be_sampled_is_refused_at_once(method, arguments, complaint,
 
 def test_a_model_knows_where_it_comes_from(model):
     assert (model.method, model.size, model.fold) == ("pig", (32, 32), 0)
-    assert model.sampling == load("params.yaml", "smoke").sampling
+    assert model.sampling == load("params.yaml", Params, "smoke").sampling
     assert set(model.headers) == set(model.nets) == {"guider", "guided"}
     assert model.headers["guided"]["training"]["steps"] == 6
     assert len(repr(model)) < 400
@@ -183,53 +175,50 @@ def test_the_profile_is_named_by_the_folder_even_through_a_link(tiny, tmp_path):
     (tmp_path / "runs").mkdir()
     os.symlink(fold_of(tiny).parent, tmp_path / "runs/demo")
     loaded = pig.load(tmp_path / "runs/demo/fold0")
-    assert loaded.sampling == load("params.yaml", "demo").sampling
+    assert loaded.sampling == load("params.yaml", Params, "demo").sampling
     assert pig.load(tmp_path / "runs/demo/fold0", profile="smoke").sampling.steps == 8
     os.rename(tmp_path / "runs/demo", tmp_path / "runs/mine")
-    with pytest.raises(InputError, match=r"params.yaml: profile: expected one of .*; found 'mine'"):
+    with pytest.raises(InputError, match=r"params.yaml: profile: .*'mine'"):
         pig.load(tmp_path / "runs/mine/fold0")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "complaint"),
+    ("arguments", "named"),
     [
-        ({"method": "gan"}, "method: expected one of ldm, .*; found 'gan'"),
-        ({"device": "tpu9"}, "device: expected cpu, cuda or cuda:N; found 'tpu9'"),
-        ({"device": "cuda:99"}, "device cuda:99: torch finds . GPUs"),
-        ({"params": "nowhere.yaml"}, "nowhere.yaml: expected a file of settings"),
+        ({"method": "gan"}, "^method: .*'gan'"),
+        ({"device": "tpu9"}, "^device: .*'tpu9'"),
+        ({"device": "cuda:99"}, "^device cuda:99: "),
+        ({"params": "nowhere.yaml"}, "^nowhere.yaml: "),
     ],
 )
-def test_what_cannot_be_loaded_is_refused(arguments, complaint, tiny):
-    with pytest.raises(InputError, match=complaint):
+def test_what_cannot_be_loaded_is_refused(arguments, named, tiny):
+    with pytest.raises(InputError, match=named):
         pig.load(fold_of(tiny), **arguments)
 
 
 def test_a_folder_without_the_networks_is_refused(tiny, tmp_path):
-    with pytest.raises(InputError, match="no such folder; expected one of `pig export`, or of a study"):
+    with pytest.raises(InputError, match=f"^{tmp_path}/nowhere: "):
         pig.load(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"guider.safetensors: no such file; expected a network"):
+    with pytest.raises(InputError, match=f"^{tmp_path}/guider.safetensors: "):
         pig.load(tmp_path, params=tiny / "params.yaml", profile="smoke")
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("change", "named"),
     [
-        (
-            {"library_name": "diffusers"},
-            "library_name: expected pig, as `pig export` writes; found 'diffusers'",
-        ),
-        ({"format": 2}, "format: expected 1"),
-        ({"method": "gan"}, "method: expected one of ldm, "),
-        ({"sampling": {}}, "sampling: steps: missing key"),
-        ({"sampling": None}, "sampling: expected dict; found None"),
+        ({"library_name": "diffusers"}, "library_name: .*'diffusers'"),
+        ({"format": 2}, "format: .*2"),
+        ({"method": "gan"}, "method: .*'gan'"),
+        ({"sampling": {}}, "sampling: steps: "),
+        ({"sampling": None}, "sampling: .*None"),
     ],
 )
-def test_a_spoilt_config_is_refused(change, complaint, tmp_path):
-    sampling = load("params.yaml", "smoke").sampling.model_dump()
+def test_a_spoilt_config_is_refused(change, named, tmp_path):
+    sampling = load("params.yaml", Params, "smoke").sampling.model_dump()
     whole = {"library_name": "pig", "format": 1, "method": "pig", "sampling": sampling}
     config = tmp_path / "config.json"
     config.write_text(json.dumps(whole | change), encoding="utf-8")
-    with pytest.raises(InputError, match=f"^{config}: {complaint}"):
+    with pytest.raises(InputError, match=f"^{config}: {named}"):
         pig.load(tmp_path)
 
 

@@ -14,8 +14,10 @@ import pytest
 
 from pig.cli.main import ENVIRONMENT, GROUPS, VERBS, main, parser
 from pig.cli.verbs.segment import _told as told_by_segment
+from pig.core.params import load, to_json
 from pig.data.archive import write_archive
 from pig.data.pairs import Pairs
+from pig.models.table import Params
 
 ENDS = ("csv", "json", "md", "tex")
 STUDY = ["study", "--pairs", "p.zip", "--nets", "n", "--costs", "c", "--out", "o.md"]
@@ -126,9 +128,7 @@ def test_a_missing_file_is_one_line_and_code_2(arguments, tmp_path, monkeypatch,
 
 
 def test_an_unknown_key_is_one_line_and_code_2(tmp_path, capsys):
-    from pig.core.params import load, to_json
-
-    settings = to_json(load("params.yaml", "smoke"), "folds").replace('"seed"', '"sead"')
+    settings = to_json(load("params.yaml", Params, "smoke"), "folds").replace('"seed"', '"sead"')
     assert main(["split", "--pairs", "x.zip", "--out", str(tmp_path / "s.csv"), "--cfg", settings]) == 2
     shown = capsys.readouterr().err
     assert shown.count("\n") == 1

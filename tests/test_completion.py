@@ -8,7 +8,7 @@ import pytest
 
 from pig.cli.main import VERBS, main
 from pig.cli.verbs.completion import SHELLS
-from pig.models.methods import METHODS, NETS
+from pig.models.table import METHODS, NETS
 
 ASK = r"""
 source "$1"; shift

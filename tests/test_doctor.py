@@ -13,11 +13,12 @@ from pig.cli.doctor import Remote
 from pig.cli.main import main
 from pig.core.errors import InputError
 from pig.core.params import load
+from pig.models.table import Params
 from pig.report import needs
 
 ROOT = Path(__file__).parent.parent
 GB = 10**9
-PAPER = load(ROOT / "params.yaml", "paper")
+PAPER = load(ROOT / "params.yaml", Params, "paper")
 PAGE = (ROOT / "docs/scale.md").read_text(encoding="utf-8")  # of a plan of Snakemake: tests/test_scale.py
 
 
@@ -49,7 +50,7 @@ def test_training_memory_is_that_of_the_page():
     ],
 )
 def test_counts_of_small_studies(methods, samples, nets, features):
-    smoke = load(ROOT / "params.yaml", "smoke").model_copy(update={"methods": methods})
+    smoke = load(ROOT / "params.yaml", Params, "smoke").model_copy(update={"methods": methods})
     made = needs.counts(smoke)
     assert made.samples == samples
     assert {net: made.networks.count(net) for net in made.networks} == nets
@@ -57,7 +58,7 @@ def test_counts_of_small_studies(methods, samples, nets, features):
 
 
 def test_disk_is_the_sum_of_its_formula():
-    smoke = load(ROOT / "params.yaml", "smoke")
+    smoke = load(ROOT / "params.yaml", Params, "smoke")
     made = needs.Counts(samples=10, networks=["ddpm", "ddpm"], segmenters=3, features=2)
     found = needs.disk(smoke, 5, made, {"ddpm": 100, "segmenter": 7})
     assert found == (5 * 32**2, 20 * 32**2, 800, 84, 2 * 6 * 2048 * 4)
@@ -192,7 +193,7 @@ def test_remote(remote, verdict, words):
 @pytest.fixture(scope="module")
 def trained():
     """What training takes at profile smoke, counted once."""
-    return needs.training(load(ROOT / "params.yaml", "smoke"))
+    return needs.training(load(ROOT / "params.yaml", Params, "smoke"))
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pig
 from pig.cli.main import main
 from pig.core.params import load
 from pig.models import weights
-from pig.models.methods import METHODS
-from pig.models.trained import read_net
+from pig.models.loading import read_net
+from pig.models.table import METHODS, Params
 from pig.report import card as export
 
 SMOKE = ["--params", PARAMS, "--profile", "smoke"]
@@ -57,7 +57,7 @@ def test_every_method_can_be_exported_and_loaded(method, tiny, tmp_path):
     assert sorted(content(folder)) == sorted(["README.md", "config.json", *nets])
     found = pig.load(folder, device="cpu")
     assert found.method == method
-    assert found.sampling == load(PARAMS, "smoke").sampling
+    assert found.sampling == load(PARAMS, Params, "smoke").sampling
     for name in nets:
         assert torch.equal(
             *(next(iter(weights.load(at / name)[0].values())) for at in (folder, fold_of(tiny)))
@@ -105,7 +105,7 @@ def test_no_path_and_no_free_text_of_a_header_is_written(tiny, tmp_path):
 
 
 def test_a_public_header_keeps_numbers_hashes_and_settings(tiny):
-    _, header = read_net(fold_of(tiny) / "guided.safetensors", torch.device("cpu"))
+    header = read_net(fold_of(tiny) / "guided.safetensors", torch.device("cpu")).header
     found = export.public(header)
     assert {key: header[key] for key in found if key != "guided"} == {
         k: found[k] for k in found if k != "guided"

@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from pig.core.errors import LONGEST, InputError, plain
-from pig.core.params import Params, from_json, load, resolve
+from pig.core.params import from_json, load, resolve
 from pig.core.reading import read_csv, read_json
 from pig.data.archive import read_archive, write_archive
 from pig.data.pairs import COLUMNS, Pairs, digest, rows
@@ -30,8 +30,8 @@ from pig.data.readers.folder import Case, read_case, read_patients
 from pig.data.readers.pixels import UnusableError, crop_box, lesion, resize, resize_mask
 from pig.metrics.features import Features, read_features, write_features
 from pig.models import weights
-from pig.models.generator import read_config
-from pig.models.methods import METHODS
+from pig.models.loading import read_config
+from pig.models.table import METHODS, Params
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 RAW = yaml.safe_load(PARAMS.read_text(encoding="utf-8"))
@@ -228,7 +228,7 @@ def test_any_settings_are_valid_or_refused(changes, profiles):
         {**raw, "profiles": {**RAW["profiles"], "demo": profiles}},
         {**raw, "profiles": profiles},
     ):
-        assert isinstance(read_or_refuse(resolve, one), Params | None)
+        assert isinstance(read_or_refuse(resolve, one, Params), Params | None)
 
 
 @given(spoilt(PARAMS.read_bytes()))
@@ -238,12 +238,12 @@ def test_any_settings_are_valid_or_refused(changes, profiles):
 def test_a_spoilt_file_of_settings_is_read_or_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "params.yaml"
     path.write_bytes(content)
-    assert isinstance(read_or_refuse(load, path), Params | None)
+    assert isinstance(read_or_refuse(load, path, Params), Params | None)
 
 
 @given(st.text() | VALUES.map(lambda value: json.dumps(value, default=str, skipkeys=True)))
 def test_any_cfg_is_read_or_refused(text):
-    assert read_or_refuse(from_json, text, ["folds"]) is None
+    assert read_or_refuse(from_json, text, ["folds"], Params, "--cfg") is None
 
 
 # --- networks, features, reports ---
@@ -310,7 +310,7 @@ def test_a_spoilt_report_is_read_or_refused(content, network):
     assert found is None or isinstance(found["set"], str)
 
 
-SAMPLING = load(PARAMS, "smoke").sampling.model_dump()
+SAMPLING = load(PARAMS, Params, "smoke").sampling.model_dump()
 EXPORT = {"library_name": "pig", "format": 1, "method": "pig", "sampling": SAMPLING}
 
 

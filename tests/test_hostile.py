@@ -29,6 +29,8 @@ from pig.core.params import load
 from pig.data.archive import read_archive
 from pig.data.pairs import PIXELS
 from pig.models import weights
+from pig.models.method import net
+from pig.models.table import Params
 
 ROOT = Path(__file__).parent.parent
 PARAMS = ROOT / "params.yaml"
@@ -520,12 +522,10 @@ def test_a_disk_that_is_full_or_read_only(tmp_path, small_disk, capsys):
 @pytest.fixture(scope="module")
 def network() -> tuple[dict[str, torch.Tensor], dict[str, object]]:
     """Weights and header of an untrained guider of the smoke profile."""
-    from pig.models.methods import NETS
-
-    settings = load(PARAMS, "smoke")
+    settings = load(PARAMS, Params, "smoke")
     header = {"net": "guider", "prediction": "x0", "fold": 0, "size": [32, 32]}
     header |= {name: getattr(settings, name).model_dump() for name in ("network", "process")}
-    return weights.portable(NETS["guider"].make(settings)), header
+    return weights.portable(net("guider").make(settings)), header
 
 
 def sampling(path: Path) -> list[object]:
@@ -553,7 +553,7 @@ def test_a_network_whose_numbers_are_none(change, complaint, network, tmp_path, 
     [
         ("net", ["guider"], "net: Input should be a valid string"),
         ("net", "other", "net is 'other'; expected one of guider"),
-        ("net", "ldm", "the header lacks autoencoder"),
+        ("net", "ldm", "autoencoder: missing key"),
         ("network", {"width": 4096}, "network.multipliers: missing key"),
         (
             "network",

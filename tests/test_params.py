@@ -7,7 +7,8 @@ import pytest
 import yaml
 
 from pig.core.errors import InputError
-from pig.core.params import Params, from_json, load, overlay, resolve, to_json
+from pig.core.params import from_json, load, overlay, resolve, to_json
+from pig.models.table import Params
 
 FILE = Path(__file__).parent.parent / "params.yaml"
 RAW = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -16,15 +17,15 @@ SECTIONS = [name for name, value in RAW.items() if isinstance(value, dict) and n
 
 @pytest.mark.parametrize("profile", RAW["profiles"])
 def test_every_profile_loads(profile):
-    assert load(FILE, profile).profile == profile
+    assert load(FILE, Params, profile).profile == profile
 
 
 def test_the_default_profile_is_demo():
-    assert load(FILE).profile == "demo"
+    assert load(FILE, Params).profile == "demo"
 
 
 def test_paper_is_the_paper():
-    p = load(FILE, "paper")
+    p = load(FILE, Params, "paper")
     assert (p.data.size, p.phantom.patients, p.folds.count, p.folds.leak) == (512, 367, 5, False)
     assert (p.process.T, p.process.schedule, p.process.beta_1, p.process.beta_T) == (
         1024,
@@ -51,7 +52,7 @@ def test_paper_is_the_paper():
 
 def test_steps_spaced_by_log_snr_need_not_divide_T():
     over = {"sampling": {"spacing": "log_snr", "steps": 25}}
-    assert resolve(overlay({**RAW, "profile": "paper"}, over)).sampling.steps == 25
+    assert resolve(overlay({**RAW, "profile": "paper"}, over), Params).sampling.steps == 25
 
 
 def test_paper_overrides_nothing():
@@ -61,20 +62,20 @@ def test_paper_overrides_nothing():
 @pytest.mark.parametrize("section", SECTIONS)
 def test_an_unknown_key_is_named(section):
     with pytest.raises(InputError, match=rf"^params\.yaml: {section}\.surprise: unknown key$"):
-        resolve(overlay(RAW, {section: {"surprise": 1}}))
+        resolve(overlay(RAW, {section: {"surprise": 1}}), Params)
 
 
 @pytest.mark.parametrize(("section", "key"), [(s, key) for s in SECTIONS for key in RAW[s]])
 def test_a_missing_key_is_named(section, key):
     rest = {**RAW, section: {k: v for k, v in RAW[section].items() if k != key}, "profile": "paper"}
     with pytest.raises(InputError, match=rf"^params\.yaml: {section}\.{key}: missing key$"):
-        resolve(rest)
+        resolve(rest, Params)
 
 
 @pytest.mark.parametrize(("section", "key"), [(s, key) for s in SECTIONS for key in RAW[s]])
 def test_an_ill_typed_key_is_named(section, key):
     with pytest.raises(InputError, match=rf"^params\.yaml: {section}\.{key}"):
-        resolve(overlay({**RAW, "profile": "paper"}, {section: {key: {"not": "this"}}}))
+        resolve(overlay({**RAW, "profile": "paper"}, {section: {key: {"not": "this"}}}), Params)
 
 
 @pytest.mark.parametrize(
@@ -98,17 +99,17 @@ def test_an_ill_typed_key_is_named(section, key):
 )
 def test_a_bad_value_is_named_in_one_line(change, named):
     with pytest.raises(InputError) as caught:
-        resolve(overlay({**RAW, "profile": "paper"}, change))
+        resolve(overlay({**RAW, "profile": "paper"}, change), Params)
     assert str(caught.value).startswith(f"params.yaml: {named}: ")
     assert "\n" not in str(caught.value)
 
 
 def test_the_command_line_wins_over_the_profile():
-    found = resolve(RAW, over={"methods": ["pig"], "training": {"batch": 3}})
+    found = resolve(RAW, Params, over={"methods": ["pig"], "training": {"batch": 3}})
     assert found.methods == ["pig"] and found.training.batch == 3
-    assert found.training.steps == load(FILE).training.steps != RAW["training"]["steps"]
+    assert found.training.steps == load(FILE, Params).training.steps != RAW["training"]["steps"]
     with pytest.raises(InputError, match=r"training\.bach: "):
-        resolve(RAW, over={"training": {"bach": 3}})
+        resolve(RAW, Params, over={"training": {"bach": 3}})
 
 
 @pytest.mark.parametrize("profile", RAW["profiles"])
@@ -119,27 +120,27 @@ def test_a_profile_names_only_keys_that_exist(profile):
 
 def test_a_file_that_is_none_or_no_yaml_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml: expected a file of settings"):
-        load(tmp_path / "nowhere.yaml")
+        load(tmp_path / "nowhere.yaml", Params)
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1\nb: 2\n")
     with pytest.raises(InputError, match=r"broken\.yaml: expected YAML"):
-        load(broken)
+        load(broken, Params)
 
 
 def test_settings_are_frozen():
     with pytest.raises(ValueError, match="frozen"):
-        load(FILE).training.batch = 7
+        load(FILE, Params).training.batch = 7
 
 
 def test_a_job_reads_back_the_sections_that_it_was_given():
-    p = load(FILE, "smoke")
-    back = from_json(to_json(p, "network", "process"), ["process", "network"])
+    p = load(FILE, Params, "smoke")
+    back = from_json(to_json(p, "network", "process"), ["process", "network"], Params, "--cfg")
     assert (back.network, back.process) == (p.network, p.process)
     assert not hasattr(back, "training")
     with pytest.raises(InputError, match="expected the section training"):
-        from_json(to_json(p, "network"), ["training"])
+        from_json(to_json(p, "network"), ["training"], Params, "--cfg")
     with pytest.raises(InputError, match="expected JSON"):
-        from_json("{", ["training"])
+        from_json("{", ["training"], Params, "--cfg")
 
 
 def test_every_section_is_typed_and_every_type_has_its_section():

@@ -8,7 +8,7 @@ from pig.cli.main import main
 from pig.core.params import load, to_json
 from pig.data.archive import read_archive
 from pig.data.pairs import Pairs
-from pig.models.methods import METHODS, NETS
+from pig.models.table import METHODS, NETS, Params, order
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
 
@@ -21,8 +21,8 @@ def make(root: Path) -> Path:
     pairs, split = run / "pairs.zip", run / "split.csv"
     call("phantom", *chosen, "--out", pairs)
     call("split", *chosen, "--pairs", pairs, "--out", split)
-    for net, kind in NETS.items():
-        needs = [fold_of(root) / f"{need}.safetensors" for need in kind.needs]
+    for net in order(METHODS):
+        needs = [fold_of(root) / f"{need}.safetensors" for need in NETS[net].needs]
         data = ["--pairs", pairs, "--split", split, "--fold", 0, "--models", *needs]
         written = ["--out", fold_of(root) / f"{net}.safetensors", "--curve", fold_of(root) / f"{net}.csv"]
         call("train", net, *chosen, *data, *written)
@@ -35,7 +35,7 @@ def fold_of(root: Path) -> Path:
 
 def sample(root: Path, method: str, out: Path, count: int, first: int = 0, **changed: object) -> Pairs:
     """What `pig sample` writes to OUT, with the settings of profile smoke but for those that are `changed`."""
-    cfg = json.loads(to_json(load(PARAMS, "smoke"), "sampling"))
+    cfg = json.loads(to_json(load(PARAMS, Params, "smoke"), "sampling"))
     cfg["sampling"] |= changed
     models = [fold_of(root) / f"{net}.safetensors" for net in METHODS[method].nets]
     data = ["--pairs", root / "runs/smoke/pairs.zip", "--split", root / "runs/smoke/split.csv"]
