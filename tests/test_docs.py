@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from pig.cli.main import VERBS, parser
-from pig.core.params import Params, load
+from pig.core.params import load
+from pig.models.table import Params
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "docs/make"))
 import equations
@@ -50,7 +51,7 @@ def test_the_page_of_parameters_has_every_profiles_values():
     names = list(raw["profiles"])
     assert parameters.names((ROOT / "params.yaml").read_text(encoding="utf-8")) == names
     (row,) = [line for line in page.splitlines() if line.startswith("| `doses` |")]
-    paper, *others = [load(ROOT / "params.yaml", name).segmentation.doses for name in names]
+    paper, *others = [load(ROOT / "params.yaml", Params, name).segmentation.doses for name in names]
     shown = [cell.strip() for cell in row.strip("|").split("|")][3:]
     assert shown == [str(paper), *("·" if doses == paper else str(doses) for doses in others)]
 
@@ -98,13 +99,22 @@ def test_every_named_function_is_in_the_source(name):
     for mark in marks:
         module, _, function = mark["name"].rpartition(".")
         assert excerpts.source(module, function)
-        assert mark["link"] == f"../pig/{module}.py"
+        assert mark["link"] == f"../pig/{module.replace('.', '/')}.py"
 
 
 def test_the_method_is_whole():
     shown = {mark["name"] for name in NAMES for mark in excerpts.MARK.finditer(TEXTS[name])}
-    heart = "noise denoise step guider_loss guided_loss sample_pairs image_loss sample_images estimate draw"
-    assert {f"diffusion.{name}" for name in heart.split()} <= shown
+    heart = "noise denoise step Denoiser Draws guider_loss guided_loss sample_pairs image_loss sample_images"
+    assert {f"diffusion.{name}" for name in heart.split()} | {"models.losses.draw"} <= shown
+
+
+def test_the_example_of_a_rival_is_in_the_source():
+    blocks = [text for kind, text in FENCED.findall(TEXTS["CONTRIBUTING.md"]) if kind == "python"]
+    assert len(blocks) == 2
+    for block in blocks:
+        named, *lines = block.splitlines()
+        source = (ROOT / named.removeprefix("# ")).read_text(encoding="utf-8").splitlines()
+        assert [line for line in lines if line not in source] == []
 
 
 def test_a_function_that_is_gone_is_an_error():

@@ -75,6 +75,14 @@ def claims(folder, verdict):
     return found.split("\n## ")[0]
 
 
+def test_the_printed_tree_names_every_entry_of_the_package():
+    tree = re.search(r"^pig/ .*?(?=^```)", PAGE, re.MULTILINE | re.DOTALL)[0]
+    first, *lines = tree.splitlines()
+    printed = [*re.findall(r"[\w.]+\.\w+", first), *(line.split()[0].rstrip("/") for line in lines)]
+    found = [path.name for path in (ROOT / "pig").iterdir() if path.name != "__pycache__"]
+    assert sorted(printed) == sorted(found)
+
+
 def test_it_stays_under_two_screens():
     assert len(PAGE.splitlines()) <= 100
     assert PAGE.count("![") == 1

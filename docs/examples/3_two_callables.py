@@ -3,7 +3,7 @@
 import torch
 
 import pig
-from pig.diffusion import linear_schedule
+from pig.diffusion import linear_schedule, timesteps
 
 alphabar = linear_schedule(1024)
 
@@ -23,5 +23,6 @@ def guided(yt, x0_hat, t):  # images: minus their mask, and a little of their ow
 
 
 start = torch.randn(2, 8, 1, 32, 32, generator=torch.Generator().manual_seed(0))
-*_, (x0, y0) = pig.sample_pairs(guider, guided, *start, alphabar, steps=256)  # estimates after each step
+guider_x, guided_y = pig.Denoiser(guider, alphabar), pig.Denoiser(guided, alphabar)
+*_, (x0, y0) = pig.sample_pairs(guider_x, guided_y, *start, alphabar, timesteps(1024, 256))
 print(x0.mean(), x0.std(), y0.mean(), (x0 + y0).std())

@@ -1,4 +1,4 @@
-"""Every key of params.yaml as tables: its type and bounds from pig/core/params.py, its meaning from the file's comments."""
+"""Every key of params.yaml as tables: type and bounds from pig/models/table.py, meaning from the file's comments."""
 
 import json
 import re
@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from pig.core.params import Params, load
+from pig.core.params import load
+from pig.models.table import Params
 
 ROOT = Path(__file__).parents[2]
 MARK = "[every parameter](../params.yaml)"
@@ -36,17 +37,15 @@ def page() -> str:
     """The tables, one for each section, with the values of every profile."""
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     said = {**comments(text), "profile": "the profile that is laid over the sections"}
-    profiles = {name: load(ROOT / "params.yaml", name).model_dump() for name in names(text)}
+    profiles = {name: load(ROOT / "params.yaml", Params, name).model_dump() for name in names(text)}
     schema = models_json_schema([(Params, "validation")])[1]["$defs"]
     whole = schema["Params"]["properties"]
     top = [key for key in whole if "$ref" not in whole[key] and key != "profile"]
     out = [_table("The study", [(key, whole[key], said[key]) for key in ["profile", *top]], profiles, "")]
-    for section, field in whole.items():
-        if "$ref" in field:
-            about = said.get(section, "")
-            keys = schema[field["$ref"].rsplit("/", 1)[1]]["properties"]
-            rows = [(key, keys[key], said.get(f"{section}.{key}", "")) for key in keys]
-            out.append(_table(section, rows, profiles, about))
+    for section in (name for name in said if "$ref" in whole.get(name, {})):  # in the file's order
+        keys = schema[whole[section]["$ref"].rsplit("/", 1)[1]]["properties"]
+        rows = [(key, keys[key], said.get(f"{section}.{key}", "")) for key in keys]
+        out.append(_table(section, rows, profiles, said[section]))
     return "\n\n".join(out)
 
 
