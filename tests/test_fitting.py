@@ -5,11 +5,11 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from pig.cli.fitting import Job, recipe
+from pig.cli.fitting import run_fit
 from pig.core.errors import InputError
 from pig.core.params import load
 from pig.models.table import Params
-from pig.training.fit import Recipe, fit
+from pig.training.fit import recipe
 
 
 @pytest.mark.parametrize("name", ["training", "segmentation"])
@@ -31,32 +31,29 @@ def test_epochs_become_steps_and_the_last_batch_of_an_epoch_may_be_short():
     assert recipe(steps, rows=640).steps == steps.steps
 
 
-def training(dies_after=None):
-    """What starts a training of six steps from a checkpoint, and ends in an interruption after so many."""
+def trained(state, fingerprint="a", dies_after=None):
+    """The weights of a training of six steps, which is interrupted after so many."""
+    torch.manual_seed(0)
+    model, data, calls = torch.nn.Linear(2, 1), torch.arange(10.0).reshape(5, 2), iter(range(6))
 
-    def start(checkpoint):
-        torch.manual_seed(0)
-        model, data = torch.nn.Linear(2, 1), torch.arange(10.0).reshape(5, 2)
+    def loss(model, rows, generator):
+        if next(calls) == dies_after:
+            raise KeyboardInterrupt
+        return (model(data[rows]) - torch.rand(len(rows), 1, generator=generator)).square().mean()
 
-        def loss(model, rows, generator):
-            return (model(data[rows]) - torch.rand(len(rows), 1, generator=generator)).square().mean()
-
-        for progress in fit(model, loss, 5, Recipe(6, 2, 0.01), checkpoint=checkpoint):
-            yield progress
-            if progress.step == dies_after:
-                raise KeyboardInterrupt
-
-    return start
+    section = load("params.yaml", Params, "smoke").segmentation
+    section = section.model_copy(update={"steps": 6, "batch": 2, "checkpoint_every": 2})
+    job = {"label": "toy", "state": state, "fingerprint": fingerprint}
+    return run_fit(model, loss, 5, section, lambda model: 0.0, **job)[0]
 
 
 def test_a_killed_training_goes_on_from_its_file_and_ends_as_if_it_were_not(tmp_path, capsys):
     state = str(tmp_path / "s.pt")
-    job = Job("toy", 6, state, 2, "a")
-    whole = Job("toy", 6, None, 2, "a").follow(training()).weights()
+    whole = trained(None)
     with pytest.raises(KeyboardInterrupt):
-        job.follow(training(dies_after=5))
+        trained(state, dies_after=5)
     assert "resumed" not in capsys.readouterr().err
-    found = job.follow(training()).weights()
+    found = trained(state)
     assert "toy: resumed at step 4 of 6" in capsys.readouterr().err
     assert all(torch.equal(found[key], whole[key]) for key in whole)
     assert torch.load(state)["checkpoint"]["state"]["step"] == 4  # the verb removes it
@@ -64,12 +61,9 @@ def test_a_killed_training_goes_on_from_its_file_and_ends_as_if_it_were_not(tmp_
 
 def test_a_file_of_another_job_is_overwritten_and_one_of_no_job_refused(tmp_path, capsys):
     state = tmp_path / "s.pt"
-    Job("toy", 6, str(state), 2, "a").follow(training())
-    before = state.read_bytes()
-    Job("toy", 6, str(state), 2, "b", first=False).follow(training())
-    assert state.read_bytes() == before
-    Job("toy", 6, str(state), 2, "b").follow(training())
+    trained(str(state))
+    trained(str(state), "b")
     assert "resumed" not in capsys.readouterr().err and torch.load(state)["fingerprint"] == "b"
     state.write_bytes(b"0")
     with pytest.raises(InputError, match=r"s\.pt"):
-        Job("toy", 6, str(state), 2, "b").follow(training())
+        trained(str(state), "b")

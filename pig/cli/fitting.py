@@ -4,8 +4,7 @@ import hashlib
 import io
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from pig.core.params import Segmentation, Training
-    from pig.training.fit import Loss, Progress, Recipe, Weights
+    from pig.training.fit import Loss, Weights
     from pig.training.ranks import Ranks
 
 
@@ -29,90 +28,51 @@ def add_fit(parser: ArgumentParser) -> None:
     parser.add_argument("--state", metavar="FILE", help="resume from and save to FILE; removed when done")
 
 
-def recipe(section: "Training | Segmentation", rows: int) -> "Recipe":
-    """How to train, from a section of params.yaml; epochs of `rows` rows become steps."""
-    from pig.core.params import Training
-    from pig.training.fit import Recipe
-
-    an_epoch = -(-rows // section.batch)
-    given = section.model_dump(include={field.name for field in fields(Recipe)})
-    if isinstance(section, Training) and section.epochs is not None:
-        given["steps"] = section.epochs * an_epoch
-    return Recipe(**given, plateau_every=an_epoch)
-
-
 def run_fit(
     model: "torch.nn.Module",
     loss: "Loss",
     rows: int,
-    recipe: "Recipe",
+    section: "Training | Segmentation",
     validate: "Callable[[torch.nn.Module], float]",
     *,
     label: str,
     state: str | None,
-    checkpoint_every: int,
     fingerprint: str,
     ranks: "Ranks | None" = None,
 ) -> "tuple[Weights, pd.DataFrame]":
-    """Train `model`, show the progress, keep the file `state`; returns the weights to keep and the loss curve.
+    """Train `model` as a section of params.yaml says; returns the weights to keep and the loss curve.
 
-    Of several `ranks` the first alone shows and writes; any number of them goes on from a state.
+    It shows its progress, keeps the file `state` and goes on from it. A state of another job (its fingerprint tells) is
+    left unused and overwritten. Of several `ranks` the first alone shows and writes; any number of them goes on.
     """
     import pandas as pd
+    import torch
 
-    from pig.training.fit import fit
+    from pig.training.fit import CheckpointError, fit, recipe
     from pig.training.ranks import ALONE
 
-    ranks = ranks or ALONE
+    ranks, how = ranks or ALONE, recipe(section, rows)
     first = ranks.rank == 0
     if first and ranks.size > 1:
-        say(f"{label}: {ranks.size} processes share each batch of {recipe.batch}")
-    job = Job(label, recipe.steps, state, checkpoint_every, fingerprint, first)
-    last = job.follow(lambda checkpoint: fit(model, loss, rows, recipe, validate, checkpoint, ranks))
-    return last.weights(), pd.DataFrame(last.curve)
-
-
-@dataclass(frozen=True)
-class Job:
-    """A training that is shown, and that goes on from its file after an interruption."""
-
-    label: str
-    steps: int
-    state: str | None  # the file; of another job, as its fingerprint tells, it is left unused and overwritten
-    checkpoint_every: int  # steps
-    fingerprint: str
-    first: bool = True  # of several processes; the others show and write nothing
-
-    def follow(self, start: "Callable[[dict[str, Any] | None], Iterator[Progress]]") -> "Progress":
-        """Start the training from a checkpoint or anew, go through its steps and return the last.
-
-        Raises:
-            InputError: the file is no training state, or that of another network.
-        """
-        from pig.training.fit import CheckpointError
-
-        checkpoint, done = _read_state(self.state, self.fingerprint)
-        steps, step = start(checkpoint), None
-        try:
-            for step in track(steps, self.steps, self.label, initial=done) if self.first else steps:
-                if self.first and done and step.step == done + 1:
-                    say(f"{self.label}: resumed at step {done} of {self.steps} from {self.state}")
-                if self.first and step.step % self.checkpoint_every == 0 and step.step < self.steps:
-                    self._keep(step)
-        except CheckpointError as error:
-            raise InputError(f"{self.state}: {error}; remove it to start anew") from error
-        assert step is not None
-        return step
-
-    def _keep(self, progress: "Progress") -> None:
-        import torch
-
-        if self.state is None:
-            return
-        saved = io.BytesIO()  # in memory first: torch turns a full disk into an error of its own
-        torch.save({"fingerprint": self.fingerprint, "checkpoint": progress.checkpoint()}, saved)
-        with atomic(self.state) as file:
-            file.write(saved.getbuffer())
+        say(f"{label}: {ranks.size} processes share each batch of {how.batch}")
+    checkpoint, done = _read_state(state, fingerprint)
+    progress = None
+    steps = fit(model, loss, rows, how, validate, checkpoint, ranks)
+    try:
+        for step in track(steps, how.steps, label, initial=done) if first else steps:
+            if progress is None and done and first:
+                say(f"{label}: resumed at step {done} of {how.steps} from {state}")
+            progress = step
+            is_due = progress.step % section.checkpoint_every == 0 and progress.step < how.steps
+            if first and state and is_due:
+                saved = io.BytesIO()  # in memory first: torch turns a full disk into an error of its own
+                torch.save({"fingerprint": fingerprint, "checkpoint": progress.checkpoint()}, saved)
+                with atomic(state) as file:
+                    file.write(saved.getbuffer())
+    except CheckpointError as error:
+        raise InputError(f"{state}: {error}; remove it to start anew") from error
+    assert progress is not None
+    return progress.weights(), pd.DataFrame(progress.curve)
 
 
 def drop_state(args: Namespace) -> None:

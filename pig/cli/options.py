@@ -2,7 +2,7 @@
 
 import os
 import re
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
 from pig.core import params
@@ -41,11 +41,12 @@ def add_compute(parser: ArgumentParser) -> None:
     )
 
 
-def compute(args: Namespace) -> "torch.device":
-    """Use exactly --threads threads and return the device that --device asks for."""
+def start(args: Namespace, *names: str) -> "tuple[params.Sections, torch.device]":
+    """The named sections, and the device that --device asks for, with exactly --threads threads."""
     if args.threads < 1:
         raise InputError(f"--threads {args.threads}: expected 1 or more")
-    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    chosen = settings(args, *names)
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)  # before torch is loaded
     import torch
 
     torch.set_num_threads(args.threads)
@@ -56,14 +57,12 @@ def compute(args: Namespace) -> "torch.device":
     if device.type == "cuda":
         # fp32 on a GPU: products as convolutions are in torch by default, in TF32, inputs rounded to 10 bits.
         torch.set_float32_matmul_precision("high")
-    return device
+    return chosen, device
 
 
-def read_size(text: str | None) -> tuple[int, int] | None:
-    """(H, W) from HxW; None: that of the networks."""
-    if text is None:
-        return None
+def size(text: str) -> tuple[int, int]:
+    """(H, W) from HxW; as the type of an option."""
     sides = re.fullmatch(r"([1-9]\d{0,3})[xX]([1-9]\d{0,3})", text)
     if not sides:
-        raise InputError(f"--size {text}: expected HxW of at most 9999, e.g. 512x512")
+        raise ArgumentTypeError(f"expected HxW of at most 9999, e.g. 512x512; found {text}")
     return int(sides[1]), int(sides[2])

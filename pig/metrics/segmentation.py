@@ -3,8 +3,8 @@
 Nothing here is pre-trained and nothing is downloaded. Images are uint8 on the device and scaled batch by batch.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +19,15 @@ from pig.core.errors import InputError
 from pig.core.params import Segmentation
 from pig.data.pairs import Pairs, concatenate, scale
 from pig.metrics.overlap import overlap
-from pig.training.fit import Loss, Progress, Recipe, fit, seed_of
+from pig.training.fit import Loss, Weights, seed_of
 
 SCORES = ("dice", "iou", "precision", "recall")
 KEYS = ("id", "patient", "fold", "set", "dose", "real", "seed")  # columns that come before the scores
 BUILT_OF = {"encoder", "depth", "decoder_channels"}  # settings that `build` takes
 
 Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
-Start = Callable[[dict[str, Any] | None], Iterator[Progress]]  # of a training, from a checkpoint or anew
+Validate = Callable[[nn.Module], float]
+Train = Callable[[nn.Module, Loss, int, Segmentation, Validate], tuple[Weights, pd.DataFrame]]
 
 
 class Fold(NamedTuple):
@@ -101,14 +102,15 @@ def train_and_score(
     chosen: Segmentation,
     augment: Augment | None,
     device: torch.device,
-    follow: Callable[[Start], Progress],
+    train: Train,
 ) -> Segmented:
     """Train one segmenter on `data` and score it on the fold's test pairs.
 
     Args:
         seed: number of the segmenter. All of one fold and number start from the same weights, whatever `data` is.
         augment: changes a batch of training pairs.
-        follow: starts the training, goes through its steps and returns the last. It may show them and keep them.
+        train: takes a model, its loss, the number of its rows, how to train and the validation loss; returns the
+            weights to keep and the loss curve.
 
     Raises:
         InputError: pairs without masks, or of a size that the network cannot have.
@@ -119,9 +121,8 @@ def train_and_score(
     model = build(chosen.encoder, chosen.depth, chosen.decoder_channels, size).to(device)
     train_on, validate_on, test_on = (examples(of, device) for of in (data.pairs, fold.held_out, fold.test))
     loss, validate = training_loss(train_on, chosen.flip, augment), validation_loss(validate_on, chosen.batch)
-    recipe = Recipe(**chosen.model_dump(include={field.name for field in fields(Recipe)}))
-    last = follow(lambda checkpoint: fit(model, loss, len(train_on), recipe, validate, checkpoint))
-    model.load_state_dict(last.weights())
+    kept, points = train(model, loss, len(train_on), chosen, validate)
+    model.load_state_dict(kept)
     probabilities = predict(model, test_on.images, chosen.batch)
     own: dict[str, int | str] = {
         "fold": fold.number,
@@ -131,7 +132,9 @@ def train_and_score(
         "seed": seed,
     }
     scores = score(probabilities, fold.test, chosen.threshold).assign(**own)[[*KEYS, *SCORES, "empty"]]
-    curve = pd.DataFrame({"dose": data.dose, "real": data.real} | point for point in last.curve)
+    curve = pd.concat(
+        [pd.DataFrame({"dose": data.dose, "real": data.real}, index=points.index), points], axis=1
+    )
     header = {"fold": fold.number, "seed": seed, "size": list(size), **chosen.model_dump(include=BUILT_OF)}
     return Segmented(scores, curve, model, header)
 

@@ -12,7 +12,7 @@ computation. docs/gpu.md says what is for GPUs only.
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch import Generator, Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pig.core.errors import InputError
+from pig.core.params import Segmentation, Training
 from pig.training.ranks import ALONE, Ranks, Share
 
 Weights = dict[str, Tensor]
@@ -52,6 +53,15 @@ class Recipe:
     keep: str = "last"
     validate_every: int = 100
     seed: int = 0
+
+
+def recipe(section: Training | Segmentation, rows: int) -> Recipe:
+    """How to train, from a section of params.yaml; epochs of `rows` rows become steps."""
+    an_epoch = -(-rows // section.batch)
+    given = section.model_dump(include={field.name for field in fields(Recipe)})
+    if isinstance(section, Training) and section.epochs is not None:
+        given["steps"] = section.epochs * an_epoch
+    return Recipe(**given, plateau_every=an_epoch)
 
 
 @dataclass

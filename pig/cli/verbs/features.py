@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pig.cli.options import add_compute, add_settings, compute, settings
+from pig.cli.options import add_compute, add_settings, start
 from pig.cli.progress import track
 from pig.core.errors import InputError
 from pig.core.files import atomic
@@ -50,8 +50,8 @@ def run(args: Namespace) -> None:
 
     if args.number < 2:
         raise InputError(f"--number {args.number}: expected at least 2")
-    chosen = settings(args, "fidelity").fidelity
-    device = compute(args)
+    sections, device = start(args, "fidelity")
+    chosen = sections.fidelity
     pairs = read_archive(args.pairs)
     rows = candidates(args, pairs.table)
     if args.crops:

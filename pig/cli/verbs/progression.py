@@ -7,7 +7,7 @@ first and the last among them. Writes npz: t (K,) int64; x and y (K, B, H, W) fl
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
-from pig.cli.options import add_compute, add_settings, compute, read_size, settings
+from pig.cli.options import add_compute, add_settings, size, start
 from pig.cli.progress import track
 from pig.core.errors import InputError
 from pig.core.files import atomic
@@ -15,15 +15,16 @@ from pig.core.files import atomic
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--models", metavar="FILE", nargs=2, required=True, help="trained guider and guided")
-    parser.add_argument("--size", metavar="HxW", help="pixels (default: the size that it was trained on)")
+    parser.add_argument(
+        "--size", metavar="HxW", type=size, help="pixels (default: the size that it was trained on)"
+    )
     parser.add_argument("--out", metavar="NPZ", required=True, help="frames to write")
     add_settings(parser)
     add_compute(parser)
 
 
 def run(args: Namespace) -> None:
-    size, device = read_size(args.size), compute(args)
-    chosen = settings(args, "sampling", "figures")
+    chosen, device = start(args, "sampling", "figures")
     sampling, number = chosen.sampling, chosen.figures.progression_pairs
     if chosen.figures.progression_steps > sampling.steps:
         raise InputError(f"figures.progression_steps: expected at most sampling.steps = {sampling.steps}")
@@ -33,7 +34,7 @@ def run(args: Namespace) -> None:
     from pig.models.loading import read
     from pig.models.solvers import times
 
-    model = read("pig", args.models, sampling, device, size)
+    model = read("pig", args.models, sampling, device, args.size)
     at = times(model.alphabar, sampling.steps, sampling.spacing)
     kept = np.linspace(0, sampling.steps - 1, chosen.figures.progression_steps).round().astype(int)
     frames, total = model.frames(range(number)), sampling.steps * -(-number // sampling.tile)

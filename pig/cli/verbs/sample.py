@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pig.cli.console import say
-from pig.cli.options import add_compute, add_settings, compute, read_size, settings
+from pig.cli.options import add_compute, add_settings, size, start
 from pig.cli.progress import track
 from pig.core import paths
 from pig.core.errors import InputError
@@ -24,6 +24,8 @@ from pig.core.files import atomic
 from pig.models.table import METHODS
 
 if TYPE_CHECKING:
+    import torch
+
     from pig.core.params import Sampling
 
 
@@ -45,7 +47,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--split", metavar="CSV", help="roles by fold, from `pig split` (likewise)")
     parser.add_argument("--count", metavar="N", type=int, required=True, help="how many samples")
     parser.add_argument("--first", metavar="I", type=int, default=0, help="number of the first sample")
-    parser.add_argument("--size", metavar="HxW", help="pixels (default: the size that it was trained on)")
+    parser.add_argument(
+        "--size", metavar="HxW", type=size, help="pixels (default: the size that it was trained on)"
+    )
     parser.add_argument(
         "--batch", metavar="N", type=int, help="samples written at once (default: sampling.batch)"
     )
@@ -63,14 +67,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> str:
     args.state = args.state or f"{args.out}.part"  # where whoever interrupts it is told that it goes on from
     check(args)
-    size, device = read_size(args.size), compute(args)
-    sampling = find(args)
+    sampling, device = find(args)
 
     from pig.data.archive import Parts, read_archive
     from pig.data.conditions import Given
     from pig.models.loading import read
 
-    model, kind = read(args.method, args.models, sampling, device, size), METHODS[args.method]
+    model, kind = read(args.method, args.models, sampling, device, args.size), METHODS[args.method]
     if args.fold not in (None, model.fold):
         raise InputError(f"--fold {args.fold}: expected that of the networks, {model.fold}")
     given = None
@@ -122,9 +125,9 @@ def check(args: Namespace) -> None:
         raise InputError(f"{args.state}: expected a folder, found a file")
 
 
-def find(args: Namespace) -> "Sampling":
-    """Fill in --models, --pairs and --split: without --models what the study here has. Returns the settings."""
-    chosen = settings(args, "sampling", *(() if args.models else ("profile", "data")))
+def find(args: Namespace) -> "tuple[Sampling, torch.device]":
+    """Fill in --models, --pairs and --split: without --models what the study here has. Returns settings and device."""
+    chosen, device = start(args, "sampling", *(() if args.models else ("profile", "data")))
     kind = METHODS[args.method]
     if args.models is None:
         fold = paths.fold(chosen.profile, args.fold or 0)
@@ -146,4 +149,4 @@ def find(args: Namespace) -> "Sampling":
         raise InputError(
             f"--pairs and --split: expected {'both' if kind.masks else 'neither'} for {args.method}"
         )
-    return chosen.sampling
+    return chosen.sampling, device

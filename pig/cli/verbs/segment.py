@@ -12,10 +12,11 @@ loss is on the fold's real validation patients. After an interruption run the sa
 
 import json
 from argparse import ArgumentParser, Namespace
+from functools import partial
 from pathlib import Path
 
-from pig.cli.fitting import Job, add_fit, digest_of
-from pig.cli.options import add_compute, add_settings, compute, settings
+from pig.cli.fitting import add_fit, digest_of, run_fit
+from pig.cli.options import add_compute, add_settings, start
 from pig.core.errors import InputError
 from pig.core.files import atomic
 
@@ -42,8 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> str:
     _check(args)
     finished = _finished(args.state)
-    device = compute(args)
-    chosen = settings(args, "segmentation", "augmentation")
+    chosen, device = start(args, "segmentation", "augmentation")
     own = chosen.segmentation
     if args.set != "augmented":
         chosen.augmentation = None
@@ -68,8 +68,8 @@ def run(args: Namespace) -> str:
         fingerprint = digest_of(*parts)
         if fingerprint not in finished or args.model:  # a finished one has no weights any more
             label = f"segment {data.label} fold {args.fold} seed {args.seed}"
-            job = Job(label, own.steps, args.state, own.checkpoint_every, fingerprint)
-            found = segmentation.train_and_score(data, fold, args.seed, own, augment, device, job.follow)
+            train = partial(run_fit, label=label, state=args.state, fingerprint=fingerprint)
+            found = segmentation.train_and_score(data, fold, args.seed, own, augment, device, train)
             if args.model:
                 weights.save(args.model, found.model.state_dict(), found.header)
             finished[fingerprint] = [table.to_csv(index=False) for table in (found.scores, found.curve)]

@@ -12,8 +12,8 @@ first alone writes, and the weights are those of one process but for rounding; a
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from pig.cli.fitting import add_fit, digest_of, drop_state, recipe, run_fit
-from pig.cli.options import add_compute, add_settings, compute, settings
+from pig.cli.fitting import add_fit, digest_of, drop_state, run_fit
+from pig.cli.options import add_compute, add_settings, start
 from pig.core.errors import InputError
 from pig.core.files import atomic
 from pig.core.params import Shared
@@ -46,8 +46,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    chosen = settings(args, *Shared.model_fields, *NETS[args.net].sections)
-    device = compute(args)
+    chosen, device = start(args, *Shared.model_fields, *NETS[args.net].sections)
 
     from pig.training.ranks import own_device, started, together
 
@@ -65,6 +64,7 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
     from pig.models import train, weights
     from pig.models.method import net
     from pig.models.unet import parameters
+    from pig.training.fit import recipe
 
     kind = net(args.net)
     own = kind.settings(**vars(chosen))
@@ -84,11 +84,10 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
         model,
         loss,
         len(seen),
-        plan,
+        own.training,
         validate,
         label=f"{args.net} fold {args.fold}",
         state=args.state,
-        checkpoint_every=own.training.checkpoint_every,
         fingerprint=digest_of(*parts),
         ranks=ranks,
     )

@@ -10,7 +10,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pig.cli.options import add_compute, add_settings, compute, settings
+from pig.cli.options import add_compute, add_settings, start
 from pig.cli.progress import track
 from pig.core.errors import InputError
 from pig.core.files import atomic
@@ -30,8 +30,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> str:
-    chosen = settings(args, "segmentation").segmentation
-    device = compute(args)
+    sections, device = start(args, "segmentation")
+    chosen = sections.segmentation
 
     import pandas as pd
 
