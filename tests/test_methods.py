@@ -1,133 +1,137 @@
 """Every sample depends on its own seed alone, every method on its own networks, and each can learn a pair."""
 
+import importlib
 import subprocess
 import sys
 from itertools import pairwise
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
-from pig.core.params import Autoencoder, Network, load
-from pig.diffusion import cosine_schedule, linear_schedule
-from pig.models import methods
-from pig.models.autoencoder import calibrate
+from pig.core.errors import InputError
+from pig.core.params import Network, Process, Shared, load
+from pig.diffusion import PREDICTIONS, noise
+from pig.models.autoencoder import Penalty, autoencoder_loss
+from pig.models.generator import Model, evaluations
+from pig.models.losses import draw
+from pig.models.method import Batch, Trained, net, sampler, schedule
+from pig.models.table import METHODS, NETS, Autoencoder, Params, order
 from pig.models.unet import parameters
 
-SECTIONS = SimpleNamespace(
-    network=Network(width=8, multipliers=[1, 2], blocks=1, dropout=0.0, stem=2, groups=8),
-    autoencoder=Autoencoder(
+SMOKE, DEMO = (load("params.yaml", Params, profile) for profile in ("smoke", "demo"))
+TINY = {
+    "network": Network(width=8, multipliers=[1, 2], blocks=1, dropout=0.0, stem=2, groups=8),
+    "autoencoder": Autoencoder(
         factor=2, channels=3, width=8, blocks=1, patches=2, kl=1e-6, adversarial=0.0, adversarial_start=0
     ),
-)
-ALPHABAR = linear_schedule(1024)
-SAMPLING = SimpleNamespace(
-    steps=4, ddpm_steps=8, tile=4, clip=True, spacing="trailing", solver="ddim", settle=None, guide="x0_hat",
-    precision="fp32", compile=False,
-)  # fmt: skip
+}
+SMALL = SMOKE.model_copy(update=TINY)
+PROCESS = Process(T=1024, schedule="linear", beta_1=1e-4, beta_T=0.02)
+USED = {"steps": 4, "ddpm_steps": 8, "tile": 4, "clip": True, "spacing": "trailing", "solver": "ddim"}
+USED |= {"settle": None, "guide": "x0_hat", "precision": "fp32"}
 
 
 def trained(name, prediction="v"):
     torch.manual_seed(1)
-    return methods.Trained(methods.NETS[name].make(SECTIONS).eval(), prediction)
+    return Trained(net(name).make(SMALL).eval(), prediction)
 
 
 def masks(n):
-    x = -torch.ones(n, 1, 16, 16)
+    given = np.zeros((n, 16, 16), bool)
     for i in range(n):
-        x[i, 0, i : i + 4, 2:7] = 1
-    return x
+        given[i, i : i + 4, 2:7] = True
+    return given
 
 
-def samples(method, seeds, sampling=SAMPLING, given=None, first=0):
-    kind = methods.METHODS[method]
-    if kind.masks and given is None:
-        given = masks(16)[[seed - 10 for seed in seeds]]
-    nets = {name: trained(name) for name in kind.nets}
-    frames = list(methods.generate(method, nets, seeds, (16, 16), ALPHABAR, sampling, given, first))
-    last = [frame for frame in frames if frame.last]
-    assert len(frames) == len(last) * getattr(sampling, kind.steps)
+def model(method, prediction="v", **changed):
+    """The method with untrained networks; `changed` are settings of its sampling."""
+    sampling = SMOKE.sampling.model_copy(update={**USED, **changed})
+    nets = {name: trained(name, prediction) for name in METHODS[method].nets}
+    return Model(method, (16, 16), 0, sampling, {}, nets, PROCESS)
+
+
+def frames(generator, numbers=range(1), given=None):
+    """Of each step; conditional methods paint masks that depend on a sample's number alone, if none are given."""
+    if METHODS[generator.method].masks and given is None:
+        given = masks(16)[[number % 12 for number in numbers]]
+    return list(generator.frames(numbers, given))
+
+
+def samples(method, numbers=range(1), given=None, **changed):
+    generator = model(method, **changed)
+    found = frames(generator, numbers, given)
+    last = [frame for frame in found if frame.last]
+    assert len(found) == len(last) * generator.steps
+    assert [number for frame in last for number in frame.numbers] == list(numbers)
     both = [f.y0_hat if f.x0_hat is None else torch.cat([f.x0_hat, f.y0_hat], 1) for f in last]
     return torch.cat(both)
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_sample_i_is_bit_identical_alone_in_a_batch_and_in_a_shard(method):
-    seeds = [11, 12, 13, 14, 15, 16]
-    whole = samples(method, seeds)
+    whole = samples(method, range(6))
     assert len(whole) == 6
     for cuts in [[0, 1, 6], [0, 2, 3, 5, 6], [0, 4, 6]]:
-        shards = [samples(method, seeds[i:j], first=i) for i, j in pairwise(cuts)]
+        shards = [samples(method, range(*cut)) for cut in pairwise(cuts)]
         assert torch.equal(whole, torch.cat(shards))
-    assert torch.equal(whole[4:], samples(method, seeds[4:], first=400))
     assert not torch.equal(whole[0], whole[1])
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_paired_methods_give_masks_and_conditional_ones_those_they_were_given(method):
-    kind = methods.METHODS[method]
-    found = samples(method, [11, 12])
+    kind = METHODS[method]
+    found = samples(method, range(1, 3))
     assert found.shape == (2, 2 if kind.paired else 1, 16, 16)
     if kind.masks:
-        assert torch.equal(found[:, :1], masks(16)[[1, 2]])
+        assert np.array_equal(found[:, 0] > 0, masks(16)[1:3])
 
 
-@pytest.mark.parametrize("method", [name for name, kind in methods.METHODS.items() if kind.masks])
+@pytest.mark.parametrize("method", METHODS)
 def test_a_conditional_method_needs_masks_and_another_takes_none(method):
-    nets = {name: trained(name) for name in methods.METHODS[method].nets}
-    with pytest.raises(ValueError, match="masks"):
-        next(methods.generate(method, nets, [1], (16, 16), ALPHABAR, SAMPLING))
-    with pytest.raises(ValueError, match="masks"):
-        next(methods.generate("ddim", {"ddpm": trained("ddpm")}, [1], (16, 16), ALPHABAR, SAMPLING, masks(1)))
+    with pytest.raises(InputError, match=rf"^masks: {method} "):
+        model(method).sample(1, masks=None if METHODS[method].masks else masks(1))
 
 
 @pytest.mark.parametrize("method", ["segguided", "ldm"])
 def test_the_mask_steers_the_image(method):
-    one, other = (samples(method, [1], given=masks(8)[[i]])[:, 1] for i in (0, 7))
+    one, other = (samples(method, given=masks(8)[[i]])[:, 1] for i in (0, 7))
     assert not torch.equal(one, other)
 
 
 def test_ddpm_draws_noise_and_ddim_none():
     """From one start and with one network: eta = 1 at the same number of steps ends elsewhere."""
-    same = SimpleNamespace(**{**vars(SAMPLING), "ddpm_steps": SAMPLING.steps})
-    assert not torch.equal(samples("ddpm", [1], same), samples("ddim", [1], same))
+    assert not torch.equal(samples("ddpm", ddpm_steps=4), samples("ddim", ddpm_steps=4))
 
 
 def test_the_published_guide_changes_the_image():
-    other = SimpleNamespace(**{**vars(SAMPLING), "guide": "local_mean"})
-    assert not torch.equal(samples("pig", [1])[:, 1], samples("pig", [1], other)[:, 1])
+    assert not torch.equal(samples("pig")[:, 1], samples("pig", guide="local_mean")[:, 1])
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_solver_moves_every_chain_but_the_ancestral_one(method):
-    other = SimpleNamespace(**{**vars(SAMPLING), "solver": "dpmpp2m"})
-    assert torch.equal(samples(method, [11]), samples(method, [11], other)) == (method == "ddpm")
+    assert torch.equal(samples(method), samples(method, solver="dpmpp2m")) == (method == "ddpm")
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_in_bf16_samples_are_near_those_in_fp32_and_still_independent_of_the_batch(method):
-    half = SimpleNamespace(**{**vars(SAMPLING), "precision": "bf16"})
-    whole, exact = samples(method, [11, 12, 13, 14, 15], half), samples(method, [11, 12, 13, 14, 15])
+    whole, exact = (samples(method, range(5), precision=precision) for precision in ("bf16", "fp32"))
     assert whole.dtype == torch.float32 and not torch.equal(whole, exact)
     assert (whole - exact).abs().mean() < 2**-6 * exact.abs().mean()  # bf16 keeps 8 bits, and errors add up
-    assert torch.equal(
-        whole, torch.cat([samples(method, [11, 12], half), samples(method, [13, 14, 15], half, first=2)])
-    )
+    shards = [samples(method, numbers, precision="bf16") for numbers in (range(2), range(2, 5))]
+    assert torch.equal(whole, torch.cat(shards))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("prediction", ["eps", "v", "x0"])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_samplers_keep_no_output_that_the_next_call_may_write_over(precision, prediction):
     """As of a network compiled with CUDA graphs: here each output is spoilt when its network is called again."""
-    sampling = SimpleNamespace(
-        **{**vars(SAMPLING), "solver": "dpmpp2m", "clip": False, "precision": precision}
-    )
-    nets = {name: trained(name, prediction) for name in ("guider", "guided")}
-    wanted = list(methods.generate("pig", nets, [11], (16, 16), ALPHABAR, sampling))
-    for name, (model, _) in nets.items():
-        nets[name] = methods.Trained(Overwriting(model), prediction)
-    found = list(methods.generate("pig", nets, [11], (16, 16), ALPHABAR, sampling))
-    for before, after in zip(wanted, found, strict=True):
+    generator = model("pig", prediction, solver="dpmpp2m", clip=False, precision=precision)
+    wanted = frames(generator)
+    for name, (network, _) in generator.nets.items():
+        generator.nets[name] = Trained(Overwriting(network), prediction)
+    for before, after in zip(wanted, frames(generator), strict=True):
         assert torch.equal(before.x0_hat, after.x0_hat) and torch.equal(before.y0_hat, after.y0_hat)
 
 
@@ -145,34 +149,99 @@ class Overwriting(torch.nn.Module):
 @pytest.mark.parametrize(("settle", "awake"), [(None, 4), (0.99, 4), (0.5, 2), (0.01, 1)])
 def test_a_guider_that_has_settled_is_evaluated_no_more(settle, awake):
     """Its mask stays as it was, and each network is called as often as `evaluations` says."""
-    sampling = SimpleNamespace(**{**vars(SAMPLING), "settle": settle})
-    nets, calls = {name: trained(name) for name in ("guider", "guided")}, []
-    for name, net in nets.items():
-        net.model.register_forward_hook(lambda *_, name=name: calls.append(name))
-    frames = list(methods.generate("pig", nets, [11], (16, 16), ALPHABAR, sampling))
+    generator, calls = model("pig", settle=settle), []
+    for name, (network, _) in generator.nets.items():
+        network.register_forward_hook(lambda *_, name=name: calls.append(name))
+    found = frames(generator)
     assert (calls.count("guider"), calls.count("guided")) == (awake, 4)
-    assert methods.evaluations("pig", sampling) == len(calls) and methods.evaluations("joint", sampling) == 4
-    for before, after in pairwise(frames[awake - 1 :]):
+    assert evaluations("pig", generator.sampling) == len(calls)
+    assert evaluations("joint", generator.sampling) == 4
+    for before, after in pairwise(found[awake - 1 :]):
         assert torch.equal(before.x0_hat, after.x0_hat) and not torch.equal(before.y0_hat, after.y0_hat)
-    never = list(methods.generate("pig", nets, [11], (16, 16), ALPHABAR, SAMPLING))
-    assert all(torch.equal(a.y0_hat, b.y0_hat) for a, b in zip(frames[:awake], never[:awake], strict=True))
+    never = frames(model("pig"))
+    assert all(torch.equal(a.y0_hat, b.y0_hat) for a, b in zip(found[:awake], never[:awake], strict=True))
 
 
-def frozen_for(name, settings):
-    own = {"guider": settings.guider.prediction, "ddpm": settings.ddpm.prediction, "autoencoder": ""}
-    return {need: trained(need, own[need]) for need in methods.NETS[name].needs}
+# ---------------------------- losses
+def settings_of(name, study):
+    """Of all settings those of a network's training."""
+    kind = net(name).settings
+    return kind(**{key: getattr(study, key) for key in kind.model_fields})
 
 
-@pytest.mark.parametrize("profile", ["smoke", "demo", "paper"])
-@pytest.mark.parametrize("name", methods.NETS)
-def test_every_net_has_a_finite_loss_under_every_profile(profile, name):
-    chosen = load("params.yaml", profile)
-    alphabar = methods.schedule(chosen.process)
-    torch.manual_seed(0)
-    x0, y0 = torch.randn(2, 2, 1, 16, 16).clamp(-1, 1)
-    net, generator = trained(name).model.train(), torch.Generator().manual_seed(0)
-    loss = methods.NETS[name].loss(net, frozen_for(name, chosen), x0, y0, alphabar, generator, chosen)
-    assert torch.isfinite(loss) and loss > 0
+def changed(study, **sections):
+    values = {name: getattr(study, name).model_copy(update=own) for name, own in sections.items()}
+    return study.model_copy(update=values)
+
+
+DENOISERS = [name for name in NETS if name != "autoencoder"]  # which has its own in test_autoencoder.py
+STUDIES = {profile: load("params.yaml", Params, profile) for profile in ("smoke", "demo", "paper")}
+LIMITED = {name: {"prediction": "v", "min_snr": 5.0} for name in DENOISERS} | {
+    "controlnet": {"min_snr": 5.0, "max_snr": 1.0},
+    "guided": {"prediction": "eps", "min_snr": 5.0, "max_snr": 0.5, "loss_weight": "sigmoid"},
+    "training": {"antithetic": not SMOKE.training.antithetic},
+}
+STUDIES["limited"] = changed(SMOKE, **LIMITED)  # as no profile has it
+
+
+def shown(name, x0, y0, alphabar, study, frozen):
+    """(clean, its noise, guide, t, a) of a network's first loss, straight from the papers."""
+    clean = {"guider": x0, "joint": torch.cat([x0, y0], 1)}.get(name, y0)
+    if name == "ldm":
+        clean = frozen["autoencoder"].model.encode(y0)
+    generator = torch.Generator().manual_seed(0)
+    t, eps_1, eps_2 = draw(clean, study.process.T, generator, study.training.antithetic)
+    a = alphabar[t].float().view(-1, 1, 1, 1)
+    if name == "guider":
+        return x0, eps_1, noise(y0, eps_2, a), t, a
+    guide = {"ddpm": None, "joint": None, "ldm": F.avg_pool2d(x0, 2)}.get(name, x0)
+    if name == "guided":
+        guider, prediction = frozen["guider"]
+        xt, yt = noise(x0, eps_1, a), noise(y0, eps_2, a)
+        guide = PREDICTIONS[prediction].x0_hat(guider(xt, yt, t), xt, a)
+        guide = guide.clamp(-1, 1) if study.guided.clip_guide else guide
+    return clean, eps_2, guide, t, a
+
+
+def weights(own, prediction, a):
+    """Of the errors of what is predicted, so that those of x0 weigh the signal-to-noise ratio within its limits."""
+    snr = a / (1 - a)
+    limited = snr.clamp(own.max_snr, own.min_snr) if own.min_snr or own.max_snr else None
+    return 1 if limited is None else limited / {"eps": snr, "v": snr + 1, "x0": 1}[prediction]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("name", DENOISERS)
+def test_first_loss_and_gradient_of_every_network_are_those_of_its_paper(name, study):
+    study = STUDIES[study].model_copy(update=TINY)
+    kind, own = net(name), settings_of(name, study)
+    frozen = {need: trained(need, net(need).prediction(study)) for need in NETS[name].needs}
+    x0, y0 = torch.randn(2, 6, 1, 16, 16, generator=torch.Generator().manual_seed(5)).clamp(-1, 1)
+    alphabar = schedule(study.process)
+    model = trained(name).model.train()
+    loss = kind.loss(model, frozen, Batch(x0, y0, alphabar, torch.Generator().manual_seed(0)), own)
+
+    clean, eps, guide, t, a = shown(name, x0, y0, alphabar, study, frozen)
+    prediction = kind.prediction(own)
+    target = PREDICTIONS[prediction].target(clean, eps, a)
+    error = (model(noise(clean, eps, a), guide, t) - target) ** 2 * weights(
+        getattr(study, name), prediction, a
+    )
+    if name == "guided" and study.guided.loss_weight == "sigmoid":
+        error = error * torch.sigmoid(guide)
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    found, expected = (torch.autograd.grad(each, trainable) for each in (loss, error.mean()))
+    torch.testing.assert_close((loss, found), (error.mean(), expected), rtol=1e-4, atol=1e-6)
+    assert loss > 0 and any(part.abs().max() > 1e-4 for part in found)
+
+
+def test_the_autoencoders_loss_has_the_weights_of_its_section():
+    own = settings_of("autoencoder", changed(SMALL, autoencoder={"kl": 0.3, "adversarial": 0.5}))
+    y0 = torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(5)).clamp(-1, 1)
+    batch = Batch(y0, y0, schedule(own.process), torch.Generator().manual_seed(0))
+    found = net("autoencoder").loss(trained("autoencoder").model.train(), {}, batch, own)
+    model, generator = trained("autoencoder").model.train(), torch.Generator().manual_seed(0)
+    assert torch.equal(found, autoencoder_loss(model, y0, Penalty(0.3, 0.5, 0), generator))
 
 
 @pytest.mark.parametrize(("ablation", "expected"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
@@ -184,79 +253,72 @@ def test_segguided_drops_masks_in_training_only(ablation, expected):
             seen.append((guide == -1).flatten(1).all(1).float().mean().item())
             return noised
 
-    settings = load("params.yaml", "smoke")
-    settings = settings.model_copy(
-        update={"segguided": settings.segguided.model_copy(update={"ablation": ablation})}
-    )
-    x0 = masks(1).expand(400, 1, 16, 16)
+    own = settings_of("segguided", changed(SMOKE, segguided={"ablation": ablation}))
+    x0 = (torch.from_numpy(masks(1))[:, None].float() * 2 - 1).expand(400, 1, 16, 16)
     for mode in (True, False):
-        loss = methods.NETS["segguided"].loss
-        loss(Spy().train(mode), {}, x0, x0, ALPHABAR, torch.Generator().manual_seed(0), settings)
+        batch = Batch(x0, x0, schedule(own.process), torch.Generator().manual_seed(0))
+        net("segguided").loss(Spy().train(mode), {}, batch, own)
     assert seen[0] == pytest.approx(expected, abs=0.1)
     assert seen[1] == 0
 
 
+# ---------------------------- how networks are made
 @pytest.mark.parametrize(
     "profile", ["demo", "busi", "paper"]
 )  # at the width of smoke, 8, one channel is 15 %
 def test_joint_has_the_parameters_of_pigs_two_networks_within_two_percent(profile):
-    sections = load("params.yaml", profile)
+    sections = load("params.yaml", Params, profile)
     with torch.device("meta"):
-        two = sum(parameters(methods.NETS[name].make(sections)) for name in ("guider", "guided"))
-        one = parameters(methods.NETS["joint"].make(sections))
+        two = sum(parameters(net(name).make(sections)) for name in ("guider", "guided"))
+        one = parameters(net("joint").make(sections))
     assert abs(one / two - 1) <= 0.02
 
 
 @pytest.mark.parametrize(("profile", "groups"), [("demo", 9), ("paper", 45)])  # of 45 channels
 def test_joint_is_normalised_in_about_as_many_groups_as_the_others(profile, groups):
-    net = methods.NETS["joint"].make(load("params.yaml", profile)).net
-    found = {layer.num_groups for layer in net.modules() if isinstance(layer, torch.nn.GroupNorm)}
+    made = net("joint").make(load("params.yaml", Params, profile)).net
+    found = {layer.num_groups for layer in made.modules() if isinstance(layer, torch.nn.GroupNorm)}
     assert found == {groups}
 
 
+# ---------------------------- the table
 def test_networks_come_after_those_they_build_on():
-    assert methods.order(["pig"]) == ["guider", "guided"]
-    assert methods.order(["ddim", "controlnet"]) == ["ddpm", "controlnet"]
-    assert methods.order(["ldm"]) == ["autoencoder", "ldm"]
-    for name in methods.METHODS:
-        found = methods.order([name])
-        assert set(methods.METHODS[name].nets) <= set(found)
-        assert all(found.index(need) < found.index(net) for net in found for need in methods.NETS[net].needs)
+    assert order(["pig"]) == ["guider", "guided"]
+    assert order(["ddim", "controlnet"]) == ["ddpm", "controlnet"]
+    assert order(["ldm"]) == ["autoencoder", "ldm"]
+    for name in METHODS:
+        found = order([name])
+        assert set(METHODS[name].nets) <= set(found)
+        assert all(found.index(need) < found.index(one) for one in found for need in NETS[one].needs)
 
 
-def test_the_tables_load_without_torch():
-    code = "import sys, pig.models.methods; sys.exit('torch' in sys.modules)"
+@pytest.mark.parametrize("name", NETS)
+def test_a_network_is_trained_with_the_sections_of_its_row(name):
+    fields = net(name).settings.model_fields
+    own = {key: field.annotation for key, field in fields.items() if key not in Shared.model_fields}
+    assert own == NETS[name].sections and fields.keys() > Shared.model_fields.keys()
+
+
+def test_the_files_offer_what_the_table_names_and_no_more():
+    for rows, one, offered in ((NETS, net, "NETS"), (METHODS, sampler, "SAMPLERS")):
+        files = {importlib.import_module(f"pig.{row.module}") for row in rows.values()}
+        assert sorted(name for file in files for name in getattr(file, offered)) == sorted(rows)
+        for name, row in rows.items():
+            assert one(name) is getattr(importlib.import_module(f"pig.{row.module}"), offered)[name]
+
+
+def test_the_table_loads_without_torch():
+    code = "import sys, pig.models.table; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # ---------------------------- each method learns one pair by heart, and samples it
-CHAIN = cosine_schedule(32)
-FEW = SimpleNamespace(
-    steps=8,
-    ddpm_steps=32,
-    tile=2,
-    clip=True,
-    spacing="trailing",
-    solver="ddim",
-    settle=None,
-    guide="x0_hat",
-    precision="fp32",
-    compile=False,
-)
-LEARN = load("params.yaml", "smoke").model_copy(
-    update={
-        **{
-            name: load("params.yaml", "demo").__dict__[name] for name in ("guider", "guided", "ddpm", "joint")
-        },
-        **{name: load("params.yaml", "demo").__dict__[name] for name in ("segguided", "controlnet", "ldm")},
-        "network": SECTIONS.network,
-        "autoencoder": SECTIONS.autoencoder,
-    }
-)
+CHAIN = Process(T=32, schedule="cosine", beta_1=1e-4, beta_T=0.02)
+LEARN = DEMO.model_copy(update={**TINY, "process": CHAIN, "training": SMOKE.training})
 
 
 def a_pair():
-    x0, y0 = masks(4)[3:], -torch.ones(1, 1, 16, 16)
+    x0, y0 = torch.from_numpy(masks(4)[3:])[:, None].float() * 2 - 1, -torch.ones(1, 1, 16, 16)
     y0[:, :, 1:14, :12] = -0.2
     y0[x0 > 0] = 0.7
     return x0, y0
@@ -267,32 +329,32 @@ def learnt():
     """Every network of the study after a few hundred steps on one pair."""
     found = {}
     x0, y0 = (part.expand(8, 1, 16, 16) for part in a_pair())
-    for name in methods.order(list(methods.METHODS)):
-        kind = methods.NETS[name]
+    for name in order(METHODS):
+        kind, own = net(name), settings_of(name, LEARN)
         torch.manual_seed(0)
-        model = kind.make(LEARN)
+        model = kind.make(own)
         if kind.adopt:
-            model.adopt(found[kind.adopt].model.net)
+            kind.adopt(model, found[kind.adopts].model)
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], 3e-3)
-        generator = torch.Generator().manual_seed(0)
+        batch = Batch(x0, y0, schedule(CHAIN), torch.Generator().manual_seed(0))
         for _ in range(250):
             optimizer.zero_grad()
-            kind.loss(model, found, x0, y0, CHAIN, generator, LEARN).backward()
+            kind.loss(model, found, batch, own).backward()
             optimizer.step()
         if kind.finish:
-            calibrate(model.eval(), [y0])
-        prediction = getattr(LEARN, kind.prediction).prediction if kind.prediction else ""
-        found[name] = methods.Trained(model.eval().requires_grad_(False), prediction)
+            kind.finish(model.eval(), [y0])
+        found[name] = Trained(model.eval().requires_grad_(False), kind.prediction(own))
     return found
 
 
-@pytest.mark.parametrize("method", methods.METHODS)
+@pytest.mark.parametrize("method", METHODS)
 def test_each_method_overfits_one_pair(method, learnt):
-    kind = methods.METHODS[method]
+    kind = METHODS[method]
     x0, y0 = a_pair()
     nets = {name: learnt[name] for name in kind.nets}
-    given = x0.expand(2, 1, 16, 16) if kind.masks else None
-    *_, frame = methods.generate(method, nets, [1, 2], (16, 16), CHAIN, FEW, given)
+    few = SMOKE.sampling.model_copy(update={**USED, "steps": 8, "ddpm_steps": 32, "tile": 2})
+    generator = Model(method, (16, 16), 0, few, {}, nets, CHAIN)
+    *_, frame = frames(generator, range(2), masks(4)[[3, 3]] if kind.masks else None)
     error = (frame.y0_hat - y0).square().mean(dim=(1, 2, 3))
     assert (error < 0.1 * y0.var()).all()
     if kind.paired:
