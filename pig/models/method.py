@@ -63,11 +63,11 @@ class Net(Generic[B, S]):
     make: Callable[[B], nn.Module]
     loss: Callable[[nn.Module, Frozen, Batch, S], Tensor]
     prediction: Callable[[S], str] = lambda settings: ""  # what it predicts; "": it is no denoiser
-    initial: Callable[[S], str | None] = lambda settings: None  # file of the weights that it starts from
-    adopts: str = ""  # trained network that it starts from,
-    adopt: Callable[[nn.Module, nn.Module], None] | None = None  # (model, that one)
+    initial: Callable[[S], str | None] = lambda settings: None  # a file of weights to start from
+    adopts: str = ""  # a trained network to start from,
+    adopt: Callable[[nn.Module, nn.Module], None] | None = None  # (model, that network)
     finish: Callable[[nn.Module, Sequence[Tensor]], None] | None = (
-        None  # after training: (model, image batches)
+        None  # (model, image batches), after training
     )
 
 
@@ -86,19 +86,17 @@ class Sampler:
 
     sample: Callable[[Frozen, Tile, Sampling], Iterator[tuple[Tensor | None, Tensor]]]
     steps: str = "steps"  # the key of `sampling` that holds its number of steps
-    guider: Callable[[Sampling], int] | None = (
-        None  # in how many of them a guider is evaluated beside, if there is one
-    )
+    guider: Callable[[Sampling], int] | None = None  # with a guider: in how many of them it is evaluated
 
 
 def net(name: str) -> "Net[Any, Any]":
     """A network of the table, from its file."""
-    return import_module(f"pig.models.{table.NETS[name].file or name}").NETS[name]
+    return import_module(f"pig.{table.NETS[name].module}").NETS[name]
 
 
 def sampler(method: str) -> Sampler:
     """A method of the table, from its file."""
-    return import_module(f"pig.models.{table.METHODS[method].file}").SAMPLERS[method]
+    return import_module(f"pig.{table.METHODS[method].module}").SAMPLERS[method]
 
 
 # ---------------------------- what the files share
