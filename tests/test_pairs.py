@@ -13,7 +13,8 @@ from PIL import Image
 
 from pig.core.errors import InputError
 from pig.data.archive import (
-    join_archives,
+    Cost,
+    Parts,
     read_archive,
     read_batches,
     read_note,
@@ -106,22 +107,54 @@ def test_the_bytes_are_those_of_a_plain_zip_file():
 def test_batches_give_the_bytes_of_all_at_once(masks, tmp_path):
     pairs = some(7, masks=masks)
     whole = archive(pairs)
-    paths = []
     for size in (1, 3, 7, 9):
         batches = [pairs.select(range(i, min(i + size, 7))) for i in range(0, 7, size)]
         file = io.BytesIO()
         write_batches(file, pairs.table, iter(batches))
         assert file.getvalue() == whole
-        paths = [tmp_path / f"{size}-{i}.zip" for i in range(len(batches))]
-        for path, batch in zip(paths, batches, strict=True):
-            path.write_bytes(archive(batch))
-        file = io.BytesIO()
-        join_archives(file, paths)
-        assert file.getvalue() == whole
-    found = list(read_batches(paths[0], 3))
+        parts = Parts(tmp_path / "parts", (size,), range(7))
+        for batch in batches:
+            parts.add(batch, Cost())
+        parts.join(tmp_path / "joined.zip")
+        assert (tmp_path / "joined.zip").read_bytes() == whole
+    found = list(read_batches(tmp_path / "joined.zip", 3))
     assert [len(batch) for batch in found] == [3, 3, 1] and equal(concatenate(found), pairs)
-    assert read_table(paths[0]).equals(pairs.table)
+    assert read_table(tmp_path / "joined.zip").equals(pairs.table)
     assert join_tables([pairs.table[:2], pairs.table[2:]]).equals(pairs.table)
+
+
+def test_parts_go_on_without_a_gap_and_only_with_those_of_their_own_job(tmp_path):
+    pairs, numbers = some(7), range(2, 9)
+    parts = Parts(tmp_path / "parts", ("one",), numbers)
+    for taken, seconds in ((range(3), 1.5), (range(3, 5), 2.0)):
+        parts.add(pairs.select(taken), Cost(seconds, seconds))
+    found = Parts(tmp_path / "parts", ("one",), numbers)
+    assert (found.stop, found.cost, found.found) == (7, Cost(3.5, 3.5), parts.found)
+    assert Parts(tmp_path / "parts", ("one",), range(2, 6)).stop == 5  # what ends later is left, unused
+    assert Parts(tmp_path / "parts", ("one",), range(5, 9)).stop == 7
+    assert Parts(tmp_path / "parts", ("one",), range(9)).stop == 0
+    parts.found[0].path.unlink()
+    assert Parts(tmp_path / "parts", ("one",), numbers).stop == 2
+    (tmp_path / "parts/mine.txt").touch()
+    assert Parts(tmp_path / "parts", ("two",), numbers).stop == 2
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["mine.txt"]
+    parts.drop()
+    assert (tmp_path / "parts").is_dir()  # someone else has a file in it
+    (tmp_path / "parts/mine.txt").unlink()
+    parts.drop()
+    assert not (tmp_path / "parts").exists()
+
+
+def test_pairs_are_taken_by_their_patients_role_in_a_fold(tmp_path):
+    pairs = some(24)
+    table = split(pairs.table, 3, 0.25, 0)
+    table.to_csv(tmp_path / "split.csv", index=False)
+    for given in (table, tmp_path / "split.csv", str(tmp_path / "split.csv")):
+        found = pairs.of(given, 1, "train", "test")
+        assert equal(found, pairs.select(rows(table, pairs.table, 1, "train", "test")))
+        assert set(table.set_index("id").loc[found.table["id"], "fold1"]) == {"train", "test"}
+    with pytest.raises(InputError, match="fold5"):
+        pairs.of(table, 5, "train")
 
 
 def test_batches_that_do_not_fit_the_table_or_each_other_are_refused():
