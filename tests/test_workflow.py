@@ -15,7 +15,7 @@ from clones import BIN, NOTHING, REPORTS, change, commit, edit, planned, run, st
 from pig.core.params import load, to_json
 from pig.data.archive import read_archive
 from pig.data.pairs import digest
-from pig.models.methods import METHODS, NETS, order
+from pig.models.table import METHODS, Params, order
 from pig.models.weights import load as load_weights
 from pig.report.findings import findings
 
@@ -26,7 +26,7 @@ def load_network(path):
 
 
 def test_everything_is_made(study):
-    p = load(study / "params.yaml")
+    p = load(study / "params.yaml", Params)
     run_ = study / "runs/smoke"
     expected = [run_ / name for name in ("pairs.zip", "split.csv", "progression.npz")]
     for fold in range(p.folds.count):
@@ -155,19 +155,25 @@ def test_a_changed_function_reruns_just_what_runs_it(pulled):
         edit(pulled[0] / "pig/metrics/overlap.py", "\n\nMARK = 1\n\n\ndef ", "\n\n\ndef ")
 
 
-def test_a_new_rival_is_an_entry_and_reruns_no_other(pulled):
-    files = {name: pulled[0] / name for name in ("pig/models/methods.py", "params.yaml")}
-    before = {name: path.read_text(encoding="utf-8") for name, path in files.items()}
-    net = '"twin": Net(_concatenated, _segguided_loss, ("segguided",), prediction="segguided"),'
-    edit(files["pig/models/methods.py"], "\nNETS = {", f"\nNETS = {{\n    {net}")
-    method = '"twin": Method("Twin", ("twin",), _conditional("twin"), masks="given"),'
-    edit(files["pig/models/methods.py"], "\nMETHODS = {", f"\nMETHODS = {{\n    {method}")
-    edit(files["params.yaml"], "[ldm, controlnet, pig,", "[ldm, controlnet, twin, pig,")
+def test_a_new_rival_is_a_file_a_row_and_a_section_and_reruns_no_other(pulled):
+    clone = pulled[0]
+    table, params, twin = (
+        clone / name for name in ("pig/models/table.py", "params.yaml", "pig/models/twin.py")
+    )
+    before = {path: path.read_text(encoding="utf-8") for path in (table, params)}
+    joint = (clone / "pig/models/joint.py").read_text(encoding="utf-8")
+    twin.write_text(re.sub(r"\bjoint\b", "twin", joint), encoding="utf-8")
+    row = '"twin": Method("Twin", "twin", (Net("twin", "Twin: mask and slice", {"twin": Denoising}),)),'
+    edit(table, "\nMETHODS = {", f"\nMETHODS = {{\n    {row}")
+    edit(params, "\ntraining:", "\ntwin: {prediction: v, min_snr: null, max_snr: null}\n\ntraining:")
+    edit(params, "[ldm, controlnet, pig,", "[ldm, controlnet, twin, pig,")
     try:
-        jobs = planned(pulled[0])
+        run(sys.executable, "-c", "from pig.models.method import *; net('twin'); sampler('twin')", cwd=clone)
+        jobs = planned(clone)
     finally:
-        for name, path in files.items():
-            path.write_text(before[name], encoding="utf-8")
+        twin.unlink()
+        for path, text in before.items():
+            path.write_text(text, encoding="utf-8")
     expected = [
         "Train the twin", "Sample .* with twin", "Join .* of twin", "Features .*: twin", "Distance .*: twin",
         "Segment .*: twin", "Find the lesions", "Nearest neighbours of twin", "Do mask and image", *TAIL,
@@ -179,7 +185,7 @@ def test_a_new_rival_is_an_entry_and_reruns_no_other(pulled):
 def test_dvc_runs_a_change_and_shows_what_it_did(pulled):
     clone = pulled[0]
     commit(clone, "Before")
-    size = load(clone / "params.yaml").fidelity.kid_subset_size
+    size = load(clone / "params.yaml", Params).fidelity.kid_subset_size
     change(clone, "fidelity.kid_subset_size", size - 1)
     networks = {name: when for name, when in stamps(clone).items() if name.endswith(".safetensors")}
     shown = run("dvc", "repro", cwd=clone)
@@ -240,7 +246,7 @@ def test_a_source_that_is_not_there_is_named_and_old_results_do_not_pass_for_fin
 
 @pytest.mark.parametrize("profile", ["paper", "demo", "busi"])
 def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
-    p = load(fresh / "params.yaml", profile)
+    p = load(fresh / "params.yaml", Params, profile)
     if p.data.source != "phantom":
         (tmp_path / p.data.source).parent.mkdir()
         (tmp_path / p.data.source).touch()
@@ -303,7 +309,7 @@ def costs(study):
 
 def test_every_method_was_trained_and_sampled_alike(study):
     """Fairness, from what the jobs themselves wrote: the same data, optimiser steps, sampler and numbers."""
-    p = load(study / "params.yaml")
+    p = load(study / "params.yaml", Params)
     found = costs(study)
     assert {cost["method"] for cost in found} == set(p.methods)
     for fold in range(p.folds.count):
@@ -311,7 +317,7 @@ def test_every_method_was_trained_and_sampled_alike(study):
         for key in ("data", "trained_pairs", "training", "process"):
             assert len({json.dumps(net[key], sort_keys=True) for net in nets}) == 1, key
     for name, net in (pair for cost in found for pair in cost["networks"].items()):
-        trainings = 2 if NETS[name].adopt else 1  # ControlNet is trained on what the ddpm learnt
+        trainings = 2 if name == "controlnet" else 1  # it starts from the trained ddpm
         assert net["seen"] == trainings * p.training.steps * p.training.batch
     assert len({json.dumps(cost["solver"], sort_keys=True) for cost in found}) == 1
     for cost in found:
@@ -352,7 +358,7 @@ def test_the_page_to_read_first_says_what_was_run_and_only_what_the_rules_say(st
     for part in ("`smoke`", revision, digest(pairs)[:16], "pig 0.", "hours of jobs", "| Hardware | "):
         assert part in page, part
     tables = {n: pd.read_csv(study / f"reports/table{n}.csv") for n in range(1, 6)}
-    level = load(study / "params.yaml").statistics.level
+    level = load(study / "params.yaml", Params).statistics.level
     for finding in findings(tables, level):
         assert f"- **{finding.claim}** {finding.numbers}" in page
     said = [line for line in page.splitlines() if line.startswith("- ")]
@@ -396,7 +402,7 @@ def test_networks_of_two_folds_are_not_sampled_together(study, tmp_path):
 
 def test_a_killed_training_goes_on_where_it_was(study, tmp_path):
     settings = json.loads(
-        to_json(load(study / "params.yaml"), "network", "process", "training", "folds", "guider")
+        to_json(load(study / "params.yaml", Params), "network", "process", "training", "folds", "guider")
     )
     settings["training"] |= {"steps": 150, "checkpoint_every": 10, "validate_every": 10}
 
