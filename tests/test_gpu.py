@@ -11,23 +11,24 @@ from contextlib import nullcontext
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pig.cli.verbs.sample import operations
-from pig.cli.verbs.train import for_gpu
 from pig.core.params import load
-from pig.models import methods, weights
-from pig.models.trained import read_nets
+from pig.models import loading, weights
+from pig.models.generator import Model
+from pig.models.method import Batch, Trained, schedule
+from pig.models.method import net as net_of
+from pig.models.table import NETS, Params
+from pig.models.train import for_gpu
 from pig.models.unet import UNet, Unguided
 from pig.training import fit as training
 from pig.training.fit import Recipe, compiled, fit
 
-SMOKE = load("params.yaml", "smoke")
+SMOKE = load("params.yaml", Params, "smoke")
 RECIPE = Recipe(steps=6, batch=3, learning_rate=0.01, schedule="plateau", plateau_every=4, plateau_patience=1, ema=0.9,
                 clip_norm=1.0, keep="best", validate_every=3, seed=7)  # fmt: skip
 IMAGES = torch.linspace(-1, 1, 5 * 16).view(5, 1, 4, 4)
@@ -70,16 +71,16 @@ def far(monkeypatch):
 
 def steps_on_meta(name, changed=lambda loss: loss):
     """Three steps of a network of the study on the meta device; `changed` is what becomes of its loss."""
-    kind = methods.NETS[name]
+    kind = net_of(name)
     with torch.device("meta"):
         model = kind.make(SMOKE)
-        frozen = {need: methods.Trained(methods.NETS[need].make(SMOKE).eval(), "v") for need in kind.needs}
+        frozen = {need: Trained(net_of(need).make(SMOKE).eval(), "v") for need in NETS[name].needs}
         data = torch.empty(2, 5, 1, 16, 16)
-    alphabar = methods.schedule(SMOKE.process).to("meta")
+    alphabar = schedule(SMOKE.process).to("meta")
 
     def loss(model, rows, generator):
         x0, y0 = data[0][rows], data[1][rows]
-        return changed(kind.loss(model, frozen, x0, y0, alphabar, generator, SMOKE))
+        return changed(kind.loss(model, frozen, Batch(x0, y0, alphabar, generator), SMOKE))
 
     recipe = Recipe(steps=9, batch=3, learning_rate=0.01, ema=0.9, clip_norm=1.0, validate_every=9)
     with NoBlockingCopies():
@@ -222,7 +223,7 @@ def test_a_state_from_a_cpu_goes_on_channels_last(double, monkeypatch):
 def test_what_a_gpu_trains_lies_channels_last_and_only_frozen_networks_are_compiled_at_once(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", torch.backends.cudnn.benchmark)
     model, guider = net(), net()
-    for_gpu(model, {"guider": methods.Trained(guider, "eps")}, compile=True)
+    for_gpu(model, {"guider": Trained(guider, "eps")}, compile=True)
     for part in (model, guider):
         assert part.net.conv_out.weight.is_contiguous(memory_format=torch.channels_last)
     assert guider._compiled_call_impl is not None and model._compiled_call_impl is None
@@ -230,37 +231,30 @@ def test_what_a_gpu_trains_lies_channels_last_and_only_frozen_networks_are_compi
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_sampling_through_compiled_networks_is_sampling(eagerly, precision):
-    """On a GPU read_nets gives networks that are compiled; here they are by hand. What it counts, it counts eagerly."""
+    """On a GPU `loading.read` gives networks that are compiled; here they are by hand. It counts eagerly."""
     sampling = SMOKE.sampling.model_copy(update={"precision": precision, "steps": 4})
-    nets = {
-        name: methods.Trained(methods.NETS[name].make(SMOKE).eval(), "v") for name in ("guider", "guided")
-    }
-    traced = {name: methods.Trained(compiled(net.model), "v") for name, net in nets.items()}
-    alphabar = methods.schedule(SMOKE.process)
-    plain, other = (
-        list(methods.generate("pig", kind, [1, 2], (16, 16), alphabar, sampling)) for kind in (nets, traced)
-    )
-    for a, b in zip(plain, other, strict=True):
+    nets = {name: Trained(net_of(name).make(SMOKE).eval(), "v") for name in ("guider", "guided")}
+    traced = {name: Trained(compiled(trained.model), "v") for name, trained in nets.items()}
+    both = [Model("pig", (16, 16), 0, sampling, {}, kind, SMOKE.process) for kind in (nets, traced)]
+    for a, b in zip(*(list(model.frames(range(2))) for model in both), strict=True):
         torch.testing.assert_close((a.x0_hat, a.y0_hat), (b.x0_hat, b.y0_hat))
     assert 0 < len(eagerly) <= len(nets)  # each once at most, in one piece
-    header = {"process": SMOKE.process.model_dump()}
-    counted = [operations("pig", kind, (16, 16), header, sampling) for kind in (nets, traced)]
-    assert counted[0] == counted[1] > 0
+    assert both[0].operations() == both[1].operations() > 0
 
 
-def test_sampling_compiles_where_it_is_asked_to_and_there_is_a_gpu(tmp_path, monkeypatch):
-    net, chosen = methods.NETS["ddpm"].make(SMOKE), SMOKE.model_dump()
-    header = {"net": "ddpm", "prediction": "v", "network": chosen["network"], "process": chosen["process"]}
-    weights.save(tmp_path / "ddpm.safetensors", weights.portable(net), header)
-    gpu = SimpleNamespace(type="cuda")
-    monkeypatch.setattr(nn.Module, "to", lambda module, *_, **__: module)  # there is none here
-    for device, compile, wanted in [
-        (gpu, True, True),
-        (gpu, False, False),
-        (torch.device("cpu"), True, False),
-    ]:
-        nets, _ = read_nets("ddim", [tmp_path / "ddpm.safetensors"], device, compile)
-        assert (nets["ddpm"].model._compiled_call_impl is not None) == wanted
+@pytest.mark.parametrize(
+    ("gpu", "compile", "wanted"), [(True, True, True), (True, False, False), (False, True, False)]
+)
+def test_sampling_compiles_where_it_is_asked_to_and_there_is_a_gpu(
+    tmp_path, monkeypatch, gpu, compile, wanted
+):
+    header = {"net": "ddpm", "prediction": "v", "network": SMOKE.network.model_dump()}
+    header |= {"process": SMOKE.process.model_dump(), "size": [16, 16]}
+    weights.save(tmp_path / "ddpm", weights.portable(net_of("ddpm").make(SMOKE)), header)
+    monkeypatch.setattr(nn.Parameter, "is_cuda", gpu, raising=False)  # there is none here
+    sampling = SMOKE.sampling.model_copy(update={"compile": compile})
+    model = loading.read("ddim", [tmp_path / "ddpm"], sampling, torch.device("cpu"))
+    assert (model.nets["ddpm"].model._compiled_call_impl is not None) == wanted
 
 
 # ---------------------------- benchmarks/gpu.py

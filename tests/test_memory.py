@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import memory
 import reference
 
-from pig.diffusion import Draws, guided_loss, guider_loss, sample_pairs
+from pig.diffusion import Denoiser, Draws, guided_loss, guider_loss, plain, sample_pairs, timesteps
+from pig.models.losses import times_sigmoid
 from pig.models.unet import Concatenated, UNet
 
 SIZE, BATCH = 8, 2
@@ -64,7 +65,8 @@ def test_the_reference_samples_the_pairs_of_algorithm_2():
     chains = torch.randn(2, BATCH, 1, SIZE, SIZE)
     abar = reference.alphabar()
     x0_hats, y0_hats, xs, ys = reference.sample(*nets(), *chains, abar, range(1024, -1, -128))
-    *_, (x0_hat, y0_hat) = sample_pairs(*nets(), *chains, abar, 8)
+    denoisers = (Denoiser(net, abar) for net in nets())
+    *_, (x0_hat, y0_hat) = sample_pairs(*denoisers, *chains, abar, timesteps(reference.T, 8))
     torch.testing.assert_close((x0_hats[-1], y0_hats[-1]), (x0_hat, y0_hat), rtol=1e-3, atol=1e-4)
     assert len(x0_hats) == len(y0_hats) == 8 and len(xs) == len(ys) == 9
 
@@ -78,9 +80,10 @@ def test_the_reference_trains_on_the_loss_of_the_published_code(net):
     t, _, _, _, eps_1, eps_2 = reference._noised(x, y, abar)
     assert t[0] + t[1] == reference.T + 1
     draws = Draws(t, eps_1, eps_2)
-    expected = guider_loss(guider, x, y, abar, draws)
+    our_guider, our_guided = Denoiser(guider, abar), Denoiser(guided, abar)
+    expected = guider_loss(our_guider, x, y, draws)
     if net == "guided":
-        expected = guided_loss(guided, guider, x, y, abar, draws, weight=torch.sigmoid)
+        expected = guided_loss(our_guided, our_guider, x, y, draws, times_sigmoid(plain))
     trained = {"guider": guider, "guided": guided}[net]
     before = [p.clone() for p in trained.parameters()]
     optimizer = reference.adam(trained)
