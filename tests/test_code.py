@@ -1,5 +1,6 @@
 """A code hash changes with what the code does, and with nothing else."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -7,41 +8,47 @@ import sys
 import pytest
 
 from pig.core import codehash as code
+from pig.models.table import METHODS, NETS
+
+FILES = {  # job -> helper (inside a function) -> leaf (through a dot)
+    "verbs/job.py": '"""Doc."""\nfrom pig.core.errors import InputError\n\n\ndef run():\n    """Doc."""\n'
+    "    from pig import helper\n    # why\n    return helper.f(1)\n",
+    "helper.py": "import os\n\nfrom .leaf import g\nfrom pig.other import x\n\n\ndef f(x):\n    return g(x) + 1\n",
+    "leaf.py": "def g(x):\n    return None if x else [x]\n",
+    "core/errors.py": "class InputError(ValueError): ...\n",
+    "other.py": "x = 1\n",
+    "stranger.py": "x = 1\n",
+}
+
+
+def write(folder, files):
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
 
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A package of three modules: job -> helper (inside a function) -> leaf."""
-    write = {
-        "verbs/job.py": '"""Doc."""\nfrom pig.core.errors import InputError\n\n\ndef run():\n    """Doc."""\n'
-        "    from pig import helper\n    # why\n    return helper.f(1)\n",
-        "helper.py": "from .leaf import g\n\n\ndef f(x):\n    return g(x) + 1\n",
-        "leaf.py": "def g(x):\n    return None if x else [x]\n",
-        "errors.py": "class InputError(ValueError): ...\n",
-        "other.py": "x = 1\n",
-    }
-    for name, text in write.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write(tmp_path, FILES)
     monkeypatch.setattr(code, "PACKAGE", tmp_path)
     yield tmp_path
     forget()
 
 
 def forget():
-    for cached in (code._hash, code._read, code._names):
+    for cached in (code._hash, code._read):
         cached.cache_clear()
 
 
-def edited(package, name, old, new):
-    """The hash of the job before and after an edit."""
+def hashed(module="verbs.job"):
     forget()
-    before = code.code_hash("verbs.job")
+    return code.code_hash(module)
+
+
+def edit(package, name, old, new):
     text = (package / name).read_text()
-    assert old in text
+    assert text.count(old) == 1
     (package / name).write_text(text.replace(old, new))
-    forget()
-    return before, code.code_hash("verbs.job")
 
 
 @pytest.mark.parametrize(
@@ -49,14 +56,20 @@ def edited(package, name, old, new):
     [
         ("verbs/job.py", "f(1)", "f(2)"),
         ("helper.py", "+ 1", "- 1"),
+        ("helper.py", "import os", "import re"),
+        ("helper.py", "import g\n", "import g as x\n"),
         ("leaf.py", "[x]", "(x,)"),
         ("leaf.py", "None if x", "x if x"),
         ("leaf.py", "[x]", "[]"),
+        ("other.py", "1", "2"),
     ],
 )
 def test_a_changed_function_changes_the_hash_of_all_above_it(package, name, old, new):
-    before, after = edited(package, name, old, new)
-    assert before != after
+    module = name.removesuffix(".py").replace("/", ".")
+    above = {"verbs.job", "helper", module} if module != "verbs.job" else {module}
+    before = {each: hashed(each) for each in (*above, "stranger")}
+    edit(package, name, old, new)
+    assert {each for each in before if hashed(each) != before[each]} == above
 
 
 @pytest.mark.parametrize(
@@ -67,109 +80,172 @@ def test_a_changed_function_changes_the_hash_of_all_above_it(package, name, old,
         ("verbs/job.py", '"""Doc."""\nfrom', '"""Something else."""\n\n\nfrom'),
         ("verbs/job.py", '    """Doc."""\n', ""),
         ("helper.py", "g(x) + 1", "(\n        g(x)\n        + 1\n    )"),
-        ("other.py", "1", "2"),
-        ("errors.py", "ValueError", "Exception"),
+        ("stranger.py", "1", "2"),
+        ("core/errors.py", "ValueError", "Exception"),  # a module of SHELL
     ],
 )
-def test_comments_docstrings_layout_and_strangers_do_not(package, name, old, new):
-    before, after = edited(package, name, old, new)
-    assert before == after
+def test_comments_docstrings_layout_strangers_and_the_shell_do_not(package, name, old, new):
+    before = hashed()
+    edit(package, name, old, new)
+    assert hashed() == before
+
+
+def test_a_module_that_moves_changes_no_hash(package):
+    """Its file is renamed, and the lines that import it with it: elsewhere in order, and absolute instead of dotted."""
+    before = {module: hashed(module) for module in ("verbs.job", "helper", "leaf")}
+    for old, new in {"leaf": "a/deep/room", "other": "zoo", "helper": "b/helper"}.items():
+        (package / new).parent.mkdir(parents=True, exist_ok=True)
+        (package / f"{old}.py").rename(package / f"{new}.py")
+    edit(package, "b/helper.py", "from .leaf import g\nfrom pig.other import x\n", "")
+    edit(
+        package,
+        "b/helper.py",
+        "import os\n",
+        "import os\nfrom pig.zoo import x\nfrom ..a.deep.room import g\n",
+    )
+    edit(package, "verbs/job.py", "from pig import helper", "from pig.b import helper")
+    moved = {"verbs.job": "verbs.job", "helper": "b.helper", "leaf": "a.deep.room"}
+    assert {old: hashed(new) for old, new in moved.items()} == before
+    edit(package, "a/deep/room.py", "[x]", "(x,)")
+    assert all(hashed(new) != before[old] for old, new in moved.items())
+
+
+@pytest.mark.xfail(strict=True, reason="codehash._imported leaves out under which name a module is imported")
+@pytest.mark.parametrize("line", ["from pig import one, two", "import pig.one as one, pig.two as two"])
+def test_two_modules_that_change_places_change_the_hash(package, line):
+    write(package, {"one.py": "x = 1\n", "two.py": "x = 2\n", "both.py": f"{line}\n\ny = one.x - two.x\n"})
+    before = hashed("both")
+    write(package, {"one.py": "x = 2\n", "two.py": "x = 1\n"})
+    assert hashed("both") != before
 
 
 def test_imports_are_followed_inside_functions_and_through_dots(package):
     forget()
-    assert code.closure(["verbs.job"]) == {"verbs.job", "helper", "leaf"}
+    assert code.closure("verbs.job") == {"verbs.job", "helper", "leaf", "other"}
+
+
+def test_what_is_left_out_does_not_count_and_what_is_added_does(package):
+    wanted = {"without": frozenset({"other"})}, {"also": "7"}
+    plain, without, also = hashed(), *(code.code_hash("verbs.job", **each) for each in wanted)
+    assert len({plain, without, also}) == 3
+    edit(package, "other.py", "1", "2")
+    forget()
+    assert code.code_hash("verbs.job", **wanted[0]) == without and hashed() != plain
 
 
 def test_a_typo_is_an_error():
-    with pytest.raises(FileNotFoundError, match=r"pig\.verbs\.trian"):
-        code.code_hash("verbs.trian")
+    with pytest.raises(FileNotFoundError, match="trian"):
+        code.code_hash("cli.verbs.trian")
 
 
-def test_the_hash_of_a_module_is_the_same_in_another_process_and_folder(tmp_path):
-    shutil.copytree(code.PACKAGE, tmp_path / "pig", ignore=shutil.ignore_patterns("__pycache__"))
-    there = subprocess.run(
-        [sys.executable, "-c", "from pig.core.codehash import code_hash; print(code_hash('verbs.train'))"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": "7"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert there.stdout.strip() == code.code_hash("verbs.train")
-
-
-def test_the_jobs_depend_on_what_they_should():
-    assert {"diffusion", "nets", "methods", "training"} <= code.closure(["verbs.train"])
-    assert {"diffusion", "nets", "methods"} <= code.closure(["verbs.sample"])
-    for verb in ("phantom", "split", "merge", "features", "fidelity", "pairing", "copies"):
-        assert not {"diffusion", "nets", "methods", "training"} & code.closure([f"verbs.{verb}"]), verb
-    for verb in ("segment", "trts"):  # files of networks, and with them nets, are what they read and write
-        assert not {"diffusion", "methods"} & code.closure([f"verbs.{verb}"]), verb
-    # Tables and figures name the methods, which brings these in; they come after everything anyway.
-    for verb in ("tables", "figures"):
-        assert not {"training", "weights", "segmentation"} & code.closure([f"verbs.{verb}"]), verb
-
-
-TABLES = """
-from pig.core.errors import InputError
-
-
-def _shared(x):
-    from pig import leaf
-
-    return leaf.g(x)
-
-
-def _one(x):
-    return _shared(x)
-
-
-def _two(x):
-    from pig import other
-
-    return _shared(x) + other.x
-
-
-def public():
-    return NETS
-
-
-NETS = {"one": _one, "two": _two}
+# ---------------------------- of pig itself
+CODES = """
+import json
+from pig.core.codehash import code_hash
+from pig.models.table import METHODS, NETS
+codes = {f"{name}, net": net.code() for name, net in NETS.items()}
+codes |= {name: method.code() for name, method in METHODS.items()}
+print(json.dumps({"train": code_hash("cli.verbs.train"), **codes}))
 """
 
 
-def cut_hash(entry):
-    forget()
-    return code.code_hash("tables", only={"NETS": [entry]})
+@pytest.fixture
+def copied(tmp_path):
+    shutil.copytree(code.PACKAGE, tmp_path / "pig", ignore=shutil.ignore_patterns("__pycache__"))
+    return tmp_path / "pig"
+
+
+def codes_in(copied):
+    """The hashes in another process, of the package in another folder."""
+    environment = {"PYTHONPATH": str(copied.parent), "PYTHONHASHSEED": "7"}
+    command = [sys.executable, "-c", CODES]
+    run = {"cwd": copied.parent, "env": environment, "capture_output": True, "text": True, "check": True}
+    return json.loads(subprocess.run(command, **run).stdout)
+
+
+@pytest.fixture(scope="module")
+def codes():
+    here = {f"{name}, net": net.code() for name, net in NETS.items()}
+    here |= {name: method.code() for name, method in METHODS.items()}
+    return {"train": code.code_hash("cli.verbs.train"), **here}
+
+
+def test_the_hashes_are_the_same_in_another_process_and_folder(codes, copied):
+    assert codes_in(copied) == codes
+
+
+def test_a_new_rival_changes_the_code_of_no_other(codes, copied):
+    """A file of its own, and its row."""
+    rival = (copied / "models/ddpm.py").read_text()
+    rival = rival.replace('"ddpm": Net(', '"rival": Net(').replace('"ddim": Sampler(', '"rival": Sampler(')
+    (copied / "models/rival.py").write_text(rival)
+    row = '    "rival": Method("Rival", "rival", (Net("rival", "Rival: slice", {"ddpm": Denoising}),), paired=False),\n'
+    edit(copied, "models/table.py", "METHODS = {\n", f"METHODS = {{\n{row}")
+    found = codes_in(copied)
+    assert found.keys() - codes.keys() == {"rival", "rival, net"}
+    changed = {name for name in codes if name != "train" and found[name] != codes[name]}
+    assert changed == set()
 
 
 @pytest.mark.parametrize(
     ("name", "old", "new", "changed"),
     [
-        ("tables.py", "+ other.x", "- other.x", {"two"}),
-        ("other.py", "1", "2", {"two"}),
-        ("tables.py", "return _shared(x)\n\n\ndef _two", "return 2 * _shared(x)\n\n\ndef _two", {"one"}),
-        ("leaf.py", "[x]", "(x,)", {"one", "two"}),
-        ("tables.py", "leaf.g(x)", "leaf.g(2 * x)", {"one", "two"}),
-        ("tables.py", "return NETS", "return NETS, 1", {"one", "two"}),
-        ("tables.py", '"two": _two', '"two": lambda x: _two(x)', {"two"}),
-        ("tables.py", '"two": _two', '"two": _two, "three": _one', set()),
-        ("tables.py", "def public", "def _three(x):\n    return other\n\n\ndef public", set()),
+        ("models/ldm.py", "clip=False", "clip=True", {"ldm", "ldm-varied", "ldm, net"}),
+        ("models/joint.py", "both[:, :1], both[:, 1:]", "both[:, 1:], both[:, :1]", {"joint", "joint, net"}),
+        ("models/table.py", '"LDM, varied masks"', '"LDM, other masks"', set()),
+        ("models/table.py", 'LDM, masks="varied"', 'LDM, masks="given"', {"ldm-varied"}),
+        ("diffusion.py", "(1 - a).sqrt() * eps\n", "(1 - a) * eps\n", None),
     ],
 )
-def test_of_a_table_only_the_entries_that_a_job_uses_count(package, name, old, new, changed):
-    (package / "tables.py").write_text(TABLES)
-    before = {entry: cut_hash(entry) for entry in ("one", "two")}
-    text = (package / name).read_text()
-    assert text.count(old) == 1
-    (package / name).write_text(text.replace(old, new))
-    assert {entry for entry in before if cut_hash(entry) != before[entry]} == changed
+def test_a_change_counts_for_those_that_use_it(codes, copied, name, old, new, changed):
+    edit(copied, name, old, new)
+    found = codes_in(copied)
+    expected = codes.keys() if changed is None else changed
+    assert {each for each in codes if each != "train" and found[each] != codes[each]} == expected - {"train"}
+
+
+WITHOUT_METHODS = (
+    "phantom",
+    "split",
+    "merge",
+    "features",
+    "fidelity",
+    "pairing",
+    "copies",
+    "segment",
+    "trts",
+)
+
+
+def test_the_jobs_depend_on_what_they_should():
+    for row in NETS.values():
+        assert {"diffusion", "models.unet", "training.fit"} <= code.closure("cli.verbs.train", row.module)
+    for row in METHODS.values():
+        assert {"diffusion", "models.solvers", "data.archive"} <= code.closure("cli.verbs.sample", row.module)
+    for verb in WITHOUT_METHODS:
+        # Files of networks, and with them U-Nets, are what segmenters read and write.
+        used = {"models.unet", "models.weights"} if verb in ("segment", "trts") else set()
+        found = {
+            name for name in code.closure(f"cli.verbs.{verb}") if name.startswith(("diffusion", "models."))
+        }
+        assert found - {"models.table"} == used, verb
+    # Tables and figures name the methods; they come after everything anyway.
+    for verb in ("tables", "figures"):
+        assert not {"training.fit", "models.weights", "metrics.segmentation"} & code.closure(
+            f"cli.verbs.{verb}"
+        )
+
+
+@pytest.mark.xfail(strict=True, reason="pig/cli/options.py reads settings by the table of methods")
+@pytest.mark.parametrize("verb", ["phantom", "split", "features", "fidelity", "pairing", "segment", "trts"])
+def test_a_new_rival_reruns_no_job_that_knows_no_method(verb):
+    assert "models.table" not in code.closure(f"cli.verbs.{verb}")
 
 
 def test_planning_a_run_loads_neither_torch_nor_pandas():
     script = (
-        "import sys, pig.core.params, pig.core.codehash; pig.core.codehash.code_hash('verbs.train');"
+        "import sys; from pig.models.table import METHODS, NETS;"
+        "METHODS['pig'].code(), NETS['guided'].code();"
         "print(*{'torch', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules))"
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
