@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pig.data.conditions import rows, tissue, vary
+from pig.data.conditions import Given, rows, tissue, vary
 from pig.data.phantom.phantom import phantom
 
 
@@ -44,6 +44,19 @@ def test_the_same_number_gives_the_same_mask_and_another_another(pairs):
     image, mask = pairs.images[0], pairs.masks[0]
     assert np.array_equal(vary(mask, image, 5, 1), vary(mask, image, 5, 1))
     assert not np.array_equal(vary(mask, image, 5, 1), vary(mask, image, 6, 1))
+
+
+@pytest.mark.parametrize("varied", [False, True])
+def test_what_a_sample_is_given_depends_on_its_number_alone(pairs, varied):
+    """More samples than masks; each id is that of the pair whose mask it is, or from which it was varied."""
+    given = Given(pairs, varied, seed=3)
+    masks, ids = given.of(range(20))
+    some, theirs = given.of(range(8, 15))
+    assert np.array_equal(some, masks[8:15]) and theirs == ids[8:15]
+    of = [pairs.table["id"].tolist().index(each) for each in ids]
+    assert of == rows(range(20), len(pairs), 3)
+    assert varied != np.array_equal(masks, pairs.masks[of])
+    assert given.digest != Given(pairs.select(range(3)), varied, seed=3).digest
 
 
 def test_where_there_is_no_room_the_mask_stays():

@@ -13,8 +13,10 @@ from torch.nn import functional as F
 from pig.core.errors import InputError
 from pig.core.params import Network, Process, Shared, load
 from pig.diffusion import PREDICTIONS, noise
+from pig.models import weights
 from pig.models.autoencoder import Penalty, autoencoder_loss
 from pig.models.generator import Model, evaluations
+from pig.models.loading import read_net
 from pig.models.losses import draw
 from pig.models.method import Batch, Trained, net, sampler, schedule
 from pig.models.table import METHODS, NETS, Autoencoder, Params, order
@@ -203,7 +205,7 @@ def shown(name, x0, y0, alphabar, study, frozen):
     return clean, eps_2, guide, t, a
 
 
-def weights(own, prediction, a):
+def weight(own, prediction, a):
     """Of the errors of what is predicted, so that those of x0 weigh the signal-to-noise ratio within its limits."""
     snr = a / (1 - a)
     limited = snr.clamp(own.max_snr, own.min_snr) if own.min_snr or own.max_snr else None
@@ -224,7 +226,7 @@ def test_first_loss_and_gradient_of_every_network_are_those_of_its_paper(name, s
     clean, eps, guide, t, a = shown(name, x0, y0, alphabar, study, frozen)
     prediction = kind.prediction(own)
     target = PREDICTIONS[prediction].target(clean, eps, a)
-    error = (model(noise(clean, eps, a), guide, t) - target) ** 2 * weights(
+    error = (model(noise(clean, eps, a), guide, t) - target) ** 2 * weight(
         getattr(study, name), prediction, a
     )
     if name == "guided" and study.guided.loss_weight == "sigmoid":
@@ -279,6 +281,24 @@ def test_joint_is_normalised_in_about_as_many_groups_as_the_others(profile, grou
     made = net("joint").make(load("params.yaml", Params, profile)).net
     found = {layer.num_groups for layer in made.modules() if isinstance(layer, torch.nn.GroupNorm)}
     assert found == {groups}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_networks_header_says_how_it_is_made(name, tmp_path):
+    """The sections of its training, as `pig train` writes them; without one that it is made from, that is named."""
+    own, wanted = settings_of(name, SMALL), trained(name).model
+    header = {"net": name, "prediction": net(name).prediction(own), **own.model_dump()}
+    weights.save(tmp_path / "net", weights.portable(wanted), header)
+    found = read_net(tmp_path / "net", torch.device("cpu"))
+    assert found.trained.prediction == header["prediction"] and found.header == header
+    assert not found.trained.model.training
+    state = found.trained.model.state_dict()
+    assert state.keys() == wanted.state_dict().keys()
+    assert all(torch.equal(value, state[key]) for key, value in wanted.state_dict().items())
+    for section in net(name).built.model_fields:
+        weights.save(tmp_path / "bad", {}, {key: value for key, value in header.items() if key != section})
+        with pytest.raises(InputError, match=rf"bad: .*{section}"):
+            read_net(tmp_path / "bad", torch.device("cpu"))
 
 
 # ---------------------------- the table
