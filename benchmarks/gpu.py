@@ -31,15 +31,17 @@ from torch.utils.flop_counter import FlopCounterMode
 sys.path.insert(0, str(Path(__file__).parents[1]))
 import reference
 
-from pig.cli.verbs.train import for_gpu
 from pig.core.params import load
-from pig.models import methods
+from pig.models.generator import Model
+from pig.models.method import Batch, Trained, net, schedule
+from pig.models.table import Params
+from pig.models.train import for_gpu
 from pig.training.fit import Recipe, compiled, fit
 
 ROOT = Path(__file__).parents[1]
 BATCH = {"cuda": {64: 64, 128: 32, 256: 16, 512: 8}, "cpu": {32: 2, 64: 2}}
 TIMED = {"cuda": (3, 10), "cpu": (1, 2)}  # steps before and while timing
-SETTINGS = load(ROOT / "params.yaml", "paper")
+SETTINGS = load(ROOT / "params.yaml", Params, "paper")
 
 
 class TooSlowError(Exception):
@@ -95,7 +97,7 @@ def rates(device: torch.device) -> dict[str, float]:
 
 def networks(device: torch.device) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
-    return methods.NETS["guider"].make(SETTINGS).to(device), methods.NETS["guided"].make(SETTINGS).to(device)
+    return net("guider").make(SETTINGS).to(device), net("guided").make(SETTINGS).to(device)
 
 
 def flops(size: int) -> dict[str, int]:
@@ -139,7 +141,7 @@ def our_training(device, size, batch, warm, timed, compile=False) -> float:
     """By pig.training.fit.fit, as `pig train` calls it."""
     guider, guided = networks(device)
     data = torch.randint(0, 2, (2, 4 * batch, 1, size, size), dtype=torch.uint8).to(device)
-    alphabar = methods.schedule(SETTINGS.process).to(device)
+    alphabar = schedule(SETTINGS.process).to(device)
     precision = "bf16" if device.type == "cuda" else "fp32"
     recipe = Recipe(
         steps=10**6,
@@ -151,15 +153,13 @@ def our_training(device, size, batch, warm, timed, compile=False) -> float:
     )
     total = 0.0
     for name, model, frozen in [("guider", guider, {}), ("guided", guided, {"guider": guider})]:
-        trained = {
-            key: methods.Trained(net.eval().requires_grad_(False), "eps") for key, net in frozen.items()
-        }
+        trained = {key: Trained(each.eval().requires_grad_(False), "eps") for key, each in frozen.items()}
         if device.type == "cuda":
             for_gpu(model, trained, compile)
 
         def loss(model, rows, generator, name=name, trained=trained):
             x0, y0 = (part[rows].float() * 2 - 1 for part in data)
-            return methods.NETS[name].loss(model, trained, x0, y0, alphabar, generator, SETTINGS)
+            return net(name).loss(model, trained, Batch(x0, y0, alphabar, generator), SETTINGS)
 
         steps = fit(model, loss, 4 * batch, recipe)
         total += seconds_each(device, lambda steps=steps: next(steps), warm, timed)
@@ -167,19 +167,18 @@ def our_training(device, size, batch, warm, timed, compile=False) -> float:
 
 
 def our_sampling(device, size, batch, warm, timed, compile=False) -> float:
-    """By pig.models.methods.generate, as `pig sample` calls it; on a GPU in bf16."""
+    """By pig.models.generator.Model.frames, as `pig sample` calls it; on a GPU in bf16."""
     nets = {}
-    for name, net in zip(("guider", "guided"), networks(device), strict=True):
-        net = net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        nets[name] = methods.Trained(compiled(net) if compile else net, "eps")
-    alphabar = methods.schedule(SETTINGS.process)
+    for name, each in zip(("guider", "guided"), networks(device), strict=True):
+        each = each.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        nets[name] = Trained(compiled(each) if compile else each, "eps")
     chosen = {"solver": "dpmpp2m", "spacing": "log_snr", "steps": 25, "tile": batch}
     precision = "bf16" if device.type == "cuda" else "fp32"
     sampling = SETTINGS.sampling.model_copy(update={**chosen, "precision": precision})
+    model = Model("pig", (size, size), 0, sampling, {}, nets, SETTINGS.process)
 
     def once():
-        frames = methods.generate("pig", nets, range(batch), (size, size), alphabar, sampling)
-        deque(islice(frames, timed), maxlen=1)
+        deque(islice(model.frames(range(batch)), timed), maxlen=1)
 
     return seconds_each(device, once, 1, 1) / timed
 

@@ -26,8 +26,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import reference
 
 from pig.core.params import load
-from pig.diffusion import sample_pairs
-from pig.models import methods
+from pig.diffusion import Denoiser, Draws, guided_loss, sample_pairs, timesteps
+from pig.models.method import net, schedule
+from pig.models.table import Params
 
 ROOT = Path(__file__).parents[1]
 GIB = 2**30
@@ -70,10 +71,16 @@ def states(size: int, batch: int, like="cpu"):
     return [torch.randn(batch, 1, size, size, device=like) for _ in "xy"]
 
 
+def drawn(size: int, batch: int, T: int) -> Draws:
+    """The random numbers of a loss, on the device in force."""
+    return Draws(torch.randint(1, T + 1, (batch,)), *states(size, batch, None))
+
+
 def sampling_peak(guider, guided, size: int, batch: int, steps: int, alphabar, like="cpu") -> int:
     """Of Algorithm 2 as `pig` computes it, the last pair kept."""
-    chains = states(size, batch, like)
-    return peak(lambda: deque(sample_pairs(guider, guided, *chains, alphabar, steps), maxlen=1))
+    chains, times = states(size, batch, like), timesteps(len(alphabar) - 1, steps)
+    denoisers = Denoiser(guider, alphabar), Denoiser(guided, alphabar)
+    return peak(lambda: deque(sample_pairs(*denoisers, *chains, alphabar, times), maxlen=1))
 
 
 def reference_peak(guider, guided, size: int, batch: int, steps: int, alphabar) -> int:
@@ -105,22 +112,22 @@ def counted(size: int, batch: int, precision: str) -> dict[str, int]:
 
     The pass itself cannot be counted for a GPU that is not there; in fp32 a CPU's allocates the same.
     """
-    settings = load(ROOT / "params.yaml", "paper")
-    make = methods.NETS["guided"].make
+    settings = load(ROOT / "params.yaml", Params, "paper")
+    make, prediction = net("guided").make, settings.guided.prediction
     found = {}
     for device, what in [("cuda", "forward"), ("cpu", "step")]:
         if what == "step" and precision != "fp32":
             continue
         with FakeTensorMode(allow_non_fake_inputs=True), torch.device(device), autocast_of_gpus(precision):
             guider, guided = make(settings).eval().requires_grad_(False), make(settings).eval()
-            trained = make(settings)
-            frozen = {"guider": methods.Trained(guider, settings.guider.prediction)}
+            alphabar = schedule(settings.process).to(device)
+            trained = Denoiser(make(settings), alphabar, prediction)
+            frozen = Denoiser(guider, alphabar, settings.guider.prediction, settings.guided.clip_guide)
             x0, y0 = states(size, batch, device)
-            alphabar = methods.schedule(settings.process).to(device)
             if what == "forward":
                 found["sampling"] = sampling_peak(guider, guided, size, batch, 2, alphabar, device)
             with Live() as live:
-                loss = methods.NETS["guided"].loss(trained, frozen, x0, y0, alphabar, None, settings)
+                loss = guided_loss(trained, frozen, x0, y0, drawn(size, batch, len(alphabar) - 1))
                 found["kept"] = live.now
                 if what == "step":
                     loss.backward()
@@ -141,8 +148,8 @@ def measure(size: int) -> dict:
         for precision, both in found.items()
     }
     with torch.device("meta"):
-        net = methods.NETS["guided"].make(load(ROOT / "params.yaml", "paper"))
-    weights = 4 * sum(p.numel() for p in net.parameters())
+        model = net("guided").make(load(ROOT / "params.yaml", Params, "paper"))
+    weights = 4 * sum(p.numel() for p in model.parameters())
     rows = {}
     for precision, of in lines.items():
         a_row, beside = of["sampling"]
@@ -168,13 +175,13 @@ def table(result: dict, sizes=(8, 16, 24, 40, 80, 141)) -> str:
 
 def growth(steps=(1, 2, 4)) -> str:
     """Markdown: peak MiB of one 64x64 pair by steps, ours and the published structure, whose states pile up."""
-    settings = load(ROOT / "params.yaml", "paper")
-    make = methods.NETS["guided"].make
+    settings = load(ROOT / "params.yaml", Params, "paper")
+    make = net("guided").make
     lines = ["| steps | " + " | ".join(map(str, steps)) + " |", "| --- " * (len(steps) + 1) + "|"]
     for name, of in [("pig", sampling_peak), ("published structure", reference_peak)]:
         with FakeTensorMode(allow_non_fake_inputs=True):
             nets = [make(settings).eval().requires_grad_(False) for _ in "xy"]
-            peaks = [of(*nets, 64, 1, n, methods.schedule(settings.process).float()) for n in steps]
+            peaks = [of(*nets, 64, 1, n, schedule(settings.process).float()) for n in steps]
         lines.append(f"| {name} | " + " | ".join(f"{value / 2**20:.2f}" for value in peaks) + " |")
     return "\n".join(lines)
 

@@ -23,16 +23,16 @@ import numpy as np
 import torch
 from scipy import stats
 
-from pig.cli.fitting import recipe
 from pig.cli.verbs.features import Folder
-from pig.cli.verbs.train import losses
 from pig.core import params
-from pig.data.pairs import Pairs, concatenate, grey, rows, split
+from pig.data.pairs import ROLES, Pairs, concatenate, split
 from pig.data.phantom.phantom import volumes
 from pig.metrics import features, pairing, segmentation
-from pig.models import masks, methods
-from pig.models.trained import alphabar_of, seeds_of
-from pig.training.fit import fit
+from pig.models.generator import Model
+from pig.models.method import Trained, net
+from pig.models.table import Params
+from pig.models.train import losses, start
+from pig.training.fit import fit, recipe
 from pig.training.ranks import ALONE
 
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -40,13 +40,14 @@ CPU = torch.device("cpu")
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def settings(profile: str = "demo", **over: Any) -> params.Params:
+def settings(profile: str = "demo", **over: Any) -> params.Study:
     """A profile of params.yaml with sections laid over it."""
-    return params.load(ROOT / "params.yaml", profile).model_copy(
-        update={
-            key: getattr(params.load(ROOT / "params.yaml", profile), key).model_copy(update=change)
-            for key, change in over.items()
-        }
+    return laid_over(params.load(ROOT / "params.yaml", Params, profile), over)
+
+
+def laid_over(chosen: params.Study, over: Mapping[str, Mapping[str, Any]]) -> params.Study:
+    return chosen.model_copy(
+        update={key: getattr(chosen, key).model_copy(update=change) for key, change in over.items()}
     )
 
 
@@ -66,14 +67,12 @@ class Fold:
     area: float
 
 
-def fold(chosen: params.Params, slices: int | None = None) -> Fold:
+def fold(chosen: params.Study, slices: int | None = None) -> Fold:
     """Draw the phantom of `chosen`, split it, take the features of test slices and train one segmenter."""
     own = chosen.phantom
     drawn = concatenate(volumes(own.patients, own.views, own.slices, chosen.data.size, own.seed))
     roles = split(drawn.table, chosen.folds.count, chosen.folds.validation, chosen.folds.seed)
-    train, held_out, test = (
-        drawn.select(rows(roles, drawn.table, 0, r)) for r in ("train", "validation", "test")
-    )
+    train, held_out, test = (drawn.of(roles, 0, role) for role in ROLES)
     extractor = features.inception(features.find_weights(None, os.environ), CPU)
     store = Folder(ROOT / "scratch" / "features")
     taken = test.select(
@@ -100,7 +99,7 @@ def taken_features(images: Any, extractor: features.Extractor, store: Folder, ba
     return np.stack([found[row] for row in range(len(images))])
 
 
-def segmenter(chosen: params.Params, train: Pairs) -> torch.nn.Module:
+def segmenter(chosen: params.Study, train: Pairs) -> torch.nn.Module:
     own = chosen.segmentation
     torch.manual_seed(own.seed)
     model = segmentation.build(own.encoder, own.depth, own.decoder_channels, train.images.shape[1:])
@@ -119,24 +118,22 @@ class Cost:
 
 
 def train(
-    net: str,
-    chosen: params.Params,
+    name: str,
+    chosen: params.Study,
     of: Fold,
-    frozen: Mapping[str, methods.Trained],
+    frozen: Mapping[str, Trained],
     seconds: float | None = None,
     wrap: Callable[[torch.nn.Module], torch.nn.Module] = lambda model: model,
-) -> tuple[methods.Trained, Cost]:
-    """`net` as `pig train` trains it, for training.steps, or for as many steps as take `seconds`.
+) -> tuple[Trained, Cost]:
+    """The network `name` as `pig train` trains it, for training.steps, or for as many steps as take `seconds`.
 
     With `seconds` the schedule of the learning rate is fitted to the steps that a trial of five of them foretells.
     """
-    kind = methods.NETS[net]
-    torch.manual_seed(chosen.training.seed)
-    model = wrap(kind.make(chosen))
-    loss, _ = losses(net, frozen, chosen, of.train, of.held_out, CPU, ALONE)
+    model = wrap(start(name, chosen, frozen, CPU))
+    loss, _ = losses(name, frozen, chosen, of.train, of.held_out, CPU, ALONE)
     plan = recipe(chosen.training, len(of.train))
     if seconds is not None:
-        trial = wrap(kind.make(chosen))
+        trial = wrap(start(name, chosen, frozen, CPU))
         started = [time.process_time() for _ in fit(trial, loss, len(of.train), replace(plan, steps=7))]
         a_step = (started[-1] - started[1]) / (len(started) - 2)
         plan = replace(plan, steps=max(2, round(seconds / a_step)))
@@ -147,7 +144,7 @@ def train(
     cost = Cost(plan.steps, time.process_time() - began)
     model.load_state_dict(last.weights())
     model = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    return methods.Trained(model, getattr(chosen, kind.prediction).prediction), cost
+    return Trained(model, net(name).prediction(chosen)), cost
 
 
 def replace(plan: Any, **changes: Any) -> Any:
@@ -169,24 +166,20 @@ class Sampled:
 
 
 def sample(
-    nets: Mapping[str, methods.Trained],
-    chosen: params.Params,
+    nets: Mapping[str, Trained],
+    chosen: params.Study,
     number: int,
     method: str = "pig",
     keep_masks: bool = False,
 ) -> Sampled:
     """The first `number` pairs of fold 0, as `pig sample` draws them."""
-    own = chosen.sampling
-    alphabar = alphabar_of({"process": chosen.process.model_dump()}, own)
-    seeds = seeds_of(own.seed, 0, range(number))
-    began = time.process_time()
     size = (chosen.data.size, chosen.data.size)
-    frames = list(methods.generate(method, nets, seeds, size, alphabar, own))
+    model = Model(method, size, 0, chosen.sampling, {}, nets, chosen.process)
+    began = time.process_time()
+    frames = list(model.frames(range(number)))
     seconds = (time.process_time() - began) / number
     last = [frame for frame in frames if frame.last]
-    images = np.concatenate([grey(frame.y0_hat[:, 0].numpy()) for frame in last])
-    rule = masks.RULES[own.mask]
-    drawn = np.concatenate([(rule(frame.x0_hat) > 0)[:, 0].numpy() for frame in last])
+    masks, images = map(np.concatenate, zip(*map(model.pixels, last), strict=True))
     found = None
     if keep_masks:
         steps = len(frames) // len(last)
@@ -196,7 +189,7 @@ def sample(
                 for step in range(steps)
             ]
         )
-    return Sampled(images, drawn, seconds, found)
+    return Sampled(images, masks, seconds, found)
 
 
 @dataclass(frozen=True)
@@ -212,7 +205,7 @@ class Judged:
     empty: np.ndarray
 
 
-def judge(pairs: Sampled, of: Fold, chosen: params.Params) -> Judged:
+def judge(pairs: Sampled, of: Fold, chosen: params.Study) -> Judged:
     """Quality of each pair."""
     from pig.metrics.overlap import overlap
 
@@ -249,7 +242,7 @@ def over_seeds(values: list[float], level: float = 0.95) -> tuple[float, float, 
 
 def machine() -> str:
     """The processor, and the versions that decide the speed."""
-    from pig.cli.verbs.sample import machine as processor
+    from pig.models.generator import machine as processor
 
     threads = torch.get_num_threads()
     used = f"{threads} thread{'s' * (threads > 1)}"

@@ -18,9 +18,9 @@ import torch
 from solvers import markdown
 from torch.nn import functional as F
 
-from pig.core import params
+from pig.core.params import Study
 from pig.metrics import fidelity
-from pig.models import methods
+from pig.models.method import Trained
 
 SEEDS = (0, 1, 2)
 STEPS = 300  # half of demo's
@@ -103,12 +103,6 @@ class Half(torch.nn.Module):
         return F.interpolate(small, scale_factor=2, mode="bilinear")
 
 
-def laid_over(chosen: params.Params, over: Over) -> params.Params:
-    return chosen.model_copy(
-        update={key: getattr(chosen, key).model_copy(update=change) for key, change in over.items()}
-    )
-
-
 class Done:
     """Cells by key, kept after each one."""
 
@@ -127,9 +121,7 @@ class Done:
         print(key, {k: round(v, 3) for k, v in cell.items() if isinstance(v, float)}, flush=True)
 
 
-def cell(
-    nets: dict[str, methods.Trained], chosen: params.Params, of: Q.Fold, costs: list[Q.Cost]
-) -> dict[str, Any]:
+def cell(nets: dict[str, Trained], chosen: Study, of: Q.Fold, costs: list[Q.Cost]) -> dict[str, Any]:
     """Quality of PAIRS pairs, and what training and sampling cost."""
     pairs = Q.sample(nets, chosen, PAIRS)
     found = Q.judge(pairs, of, chosen)
@@ -152,18 +144,16 @@ def predictions() -> None:
     done = Done("recipes", {"steps": STEPS, "pairs": PAIRS, "size": base.data.size})
     of = Q.fold(base, PAIRS)
     for seed in SEEDS:
-        seeded = laid_over(base, {"training": {"seed": seed}})
+        seeded = Q.laid_over(base, {"training": {"seed": seed}})
 
         @functools.cache
-        def guider(over: str, half: bool, seeded: params.Params = seeded) -> tuple[methods.Trained, Q.Cost]:
-            chosen = laid_over(seeded, eval(over))
+        def guider(over: str, half: bool, seeded: Study = seeded) -> tuple[Trained, Q.Cost]:
+            chosen = Q.laid_over(seeded, eval(over))
             return Q.train("guider", chosen, of, {}, wrap=Half if half else lambda model: model)
 
         @functools.cache
-        def guided(
-            over: str, half: bool, own: str, seeded: params.Params = seeded
-        ) -> tuple[methods.Trained, Q.Cost]:
-            chosen = laid_over(laid_over(seeded, eval(over)), eval(own))
+        def guided(over: str, half: bool, own: str, seeded: Study = seeded) -> tuple[Trained, Q.Cost]:
+            chosen = Q.laid_over(Q.laid_over(seeded, eval(over)), eval(own))
             return Q.train("guided", chosen, of, {"guider": guider(over, half)[0]})
 
         for row in RECIPES:
@@ -171,7 +161,7 @@ def predictions() -> None:
                 continue
             first, cost_x = guider(repr(row.guider), row.half)
             second, cost_y = guided(repr(row.guider), row.half, repr(row.guided))
-            chosen = laid_over(laid_over(seeded, row.guider), {"sampling": row.sampling})
+            chosen = Q.laid_over(Q.laid_over(seeded, row.guider), {"sampling": row.sampling})
             done.add(key, cell({"guider": first, "guided": second}, chosen, of, [cost_x, cost_y]))
 
 
@@ -190,8 +180,8 @@ def stems() -> None:
                 seconds, steps = SECONDS[size], [None, None]
                 if equal == "steps":  # as many as stem 2 took in the time
                     seconds, steps = None, done.cells[f"{size} | 2 | time | {seed}"]["steps"]
-                one = laid_over(chosen, {"training": {"steps": steps[0]}}) if steps[0] else chosen
-                two = laid_over(chosen, {"training": {"steps": steps[1]}}) if steps[1] else chosen
+                one = Q.laid_over(chosen, {"training": {"steps": steps[0]}}) if steps[0] else chosen
+                two = Q.laid_over(chosen, {"training": {"steps": steps[1]}}) if steps[1] else chosen
                 guider, cost_x = Q.train("guider", one, of, {}, seconds)
                 guided, cost_y = Q.train("guided", two, of, {"guider": guider}, seconds)
                 done.add(key, cell({"guider": guider, "guided": guided}, chosen, of, [cost_x, cost_y]))

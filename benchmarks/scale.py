@@ -28,15 +28,15 @@ from torch import Generator, Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from pig.cli.fitting import recipe
-from pig.cli.verbs.sample import operations
-from pig.core.params import Params, load
+from pig.core.params import Study, load
 from pig.data.pairs import split
 from pig.metrics import segmentation
-from pig.models import methods
+from pig.models.generator import Model
+from pig.models.method import Batch, net, sampler, schedule
+from pig.models.table import METHODS, Params, order
 from pig.models.unet import parameters
 from pig.report import needs
-from pig.training.fit import Recipe, fit
+from pig.training.fit import Recipe, fit, recipe
 
 ROOT = Path(__file__).parents[1]
 PAIRS, PATIENTS = 8723, 367  # of DBTMassSeg (the paper)
@@ -76,7 +76,7 @@ def plan(profile: str) -> str:
         return subprocess.run(command, cwd=folder, text=True, capture_output=True, check=True).stdout
 
 
-def roles(p: Params) -> dict[str, dict[str, int]]:
+def roles(p: Study) -> dict[str, dict[str, int]]:
     """Pairs of each role in each fold, for patients with about equally many slices; the leak arm trains on all."""
     patients = [f"p{i % PATIENTS:03d}" for i in range(PAIRS)]
     table = pd.DataFrame({"id": [str(i) for i in range(PAIRS)], "patient": patients})
@@ -103,11 +103,11 @@ def work(model: torch.nn.Module, loss: Callable[[], Tensor], images: int = 1) ->
     return Work(training // images, validation // images, waited // images, parameters(model))
 
 
-def work_of_net(name: str, p: Params) -> Work:
+def work_of_net(name: str, p: Study) -> Work:
     return work(*needs.network_and_loss(name, p))
 
 
-def work_of_segmenter(p: Params) -> Work:
+def work_of_segmenter(p: Study) -> Work:
     return work(*needs.segmenter_and_loss(p), images=2)
 
 
@@ -117,21 +117,20 @@ def work_of_inception() -> int:
         return multiply_adds(lambda: net(torch.zeros(1, 3, 299, 299)))
 
 
-def work_of_sample(method: str, p: Params) -> int:
+def work_of_sample(method: str, p: Study) -> int:
     """As Table 5 counts it."""
-    shape, header = (p.data.size, p.data.size), {"process": p.process.model_dump()}
-    return operations(method, needs.frozen(methods.METHODS[method].nets, p), shape, header, p.sampling)
+    size, nets = (p.data.size, p.data.size), needs.frozen(METHODS[method].nets, p)
+    return Model(method, size, 0, p.sampling, {}, nets, p.process).operations()
 
 
 def count(profile: str = "paper") -> Counted:
     """The whole study; takes half a minute and computes nothing."""
-    p, shown = load(ROOT / "params.yaml", profile), plan(profile)
-    cost: dict[tuple[object, str], int] = {}  # given and varied masks cost alike
+    p, shown = load(ROOT / "params.yaml", Params, profile), plan(profile)
+    cost: dict[tuple[tuple[str, ...], str], int] = {}  # given and varied masks cost alike
+    alike = {name: (METHODS[name].nets, sampler(name).steps) for name in p.methods}
     for name in p.methods:
-        kind = methods.METHODS[name]
-        if (kind.nets, kind.steps) not in cost:
-            cost[kind.nets, kind.steps] = work_of_sample(name, p)
-    samples = {name: cost[methods.METHODS[name].nets, methods.METHODS[name].steps] for name in p.methods}
+        if alike[name] not in cost:
+            cost[alike[name]] = work_of_sample(name, p)
     return Counted(
         re.findall(r"^Job \d+: (.*)$", shown, flags=re.MULTILINE),
         Counter(
@@ -142,32 +141,32 @@ def count(profile: str = "paper") -> Counted:
             }
         ),
         roles(p),
-        {name: work_of_net(name, p) for name in methods.order(p.methods)},
-        samples,
+        {name: work_of_net(name, p) for name in order(p.methods)},
+        {name: cost[alike[name]] for name in p.methods},
         work_of_segmenter(p),
         work_of_inception(),
     )
 
 
 # ---------------------------- the work of the study
-def training(p: Params, counted: Counted, net: str, where: str) -> int:
+def training(p: Study, counted: Counted, net: str, where: str) -> int:
     """Of one network; the loss curve's validation too."""
     plan_, own = recipe(p.training, counted.rows[where]["train"]), counted.nets[net]
     points = -(-plan_.steps // plan_.validate_every) + 1  # the last is computed again for the header
     return plan_.steps * plan_.batch * own.training + points * p.training.validation_draws * own.validation
 
 
-def segmenting(p: Params, counted: Counted, set_: str, fold: str) -> int:
+def segmenting(p: Study, counted: Counted, set_: str, fold: str) -> int:
     """Of one job: a segmenter a dose, and one on generated pairs alone for each method."""
     own, rows = p.segmentation, counted.rows[f"fold {fold}"]
-    segmenters = 1 if set_ in ("real", "augmented") else len(own.doses) + (set_ in methods.METHODS)
+    segmenters = 1 if set_ in ("real", "augmented") else len(own.doses) + (set_ in METHODS)
     points = -(-own.steps // own.validate_every)
     looked_at = points * rows["validation"] + rows["test"]
     one = own.steps * own.batch * counted.segmenter.training + looked_at * counted.segmenter.validation
     return segmenters * one
 
 
-def job(p: Params, counted: Counted, message: str) -> tuple[str, int]:
+def job(p: Study, counted: Counted, message: str) -> tuple[str, int]:
     """(kind, multiply-adds) of a planned job, from its message."""
     if found := re.fullmatch(r"Train the (\w+) of (fold|leak) (\d+)", message):
         return "train", training(p, counted, found[1], f"{found[2]} {found[3]}")
@@ -176,7 +175,7 @@ def job(p: Params, counted: Counted, message: str) -> tuple[str, int]:
     if found := re.fullmatch(r"Segment the test patients of fold (\d+): ([\w-]+), seed \d+", message):
         return "segment", segmenting(p, counted, found[2], found[1])
     if message.startswith("Find the lesions"):
-        sets = sum(methods.METHODS[name].paired for name in p.methods)
+        sets = sum(METHODS[name].paired for name in p.methods)
         images = sets * p.segmentation.seeds * max(p.segmentation.doses)
         return "segment", images * counted.segmenter.validation
     if message.startswith("Features of"):
@@ -188,7 +187,7 @@ def job(p: Params, counted: Counted, message: str) -> tuple[str, int]:
     return "rest", 0
 
 
-def totals(p: Params, counted: Counted) -> dict[str, tuple[int, int]]:
+def totals(p: Study, counted: Counted) -> dict[str, tuple[int, int]]:
     """Jobs and multiply-adds by kind."""
     found = [job(p, counted, message) for message in counted.plan]
     kinds = ("train", "sample", "segment", "features", "neighbours", "rest")
@@ -198,18 +197,18 @@ def totals(p: Params, counted: Counted) -> dict[str, tuple[int, int]]:
     }
 
 
-def chain(p: Params, counted: Counted, gpus: int = 1) -> tuple[int, str]:
+def chain(p: Study, counted: Counted, gpus: int = 1) -> tuple[int, str]:
     """The longest chain of jobs, which more GPUs shorten only by `gpus` for each training; and what it is of."""
     found = {}
     for name, where in [(name, "fold 0") for name in p.methods] + [("pig", "leak 0")]:
-        trained = sum(training(p, counted, net, where) for net in methods.order([name])) // gpus
+        trained = sum(training(p, counted, net, where) for net in order([name])) // gpus
         sampled = max(
             job(p, counted, message)[1]
             for message in counted.plan
             if re.match(rf"Sample \d+ with {name}, {where},", message)
         )
         leak = "-leak" if where == "leak 0" else ""
-        paired = methods.METHODS[name].paired
+        paired = METHODS[name].paired
         found[name + leak] = trained + sampled + (segmenting(p, counted, name + leak, "0") if paired else 0)
     longest = max(found, key=lambda name: found[name])
     return found[longest], longest
@@ -235,7 +234,7 @@ def jobs_table(counted: Counted) -> str:
     return table(["rule", "jobs"], [*rows, ("**all**", sum(counted.rules.values()))])
 
 
-def image_table(p: Params, counted: Counted) -> str:
+def image_table(p: Study, counted: Counted) -> str:
     rows = [
         (name, f"{own.parameters:,}", f"{own.training / 1e9:,.1f}", f"{own.validation / 1e9:,.1f}",
          f"{(needs.STATE * own.parameters + batch * own.kept) / 2**30:,.1f}")
@@ -259,14 +258,14 @@ def sample_table(counted: Counted) -> str:
     return table(["method", "1e12 a sample"], rows)
 
 
-def on_gpus(p: Params, counted: Counted) -> tuple[int, int]:
+def on_gpus(p: Study, counted: Counted) -> tuple[int, int]:
     """Jobs that want a GPU, and their multiply-adds."""
     found = totals(p, counted)
     jobs, works = zip(*(found[kind] for kind in ("train", "sample", "segment", "features")), strict=True)
     return sum(jobs), sum(works)
 
 
-def work_table(p: Params, counted: Counted) -> str:
+def work_table(p: Study, counted: Counted) -> str:
     rows = [(kind, jobs, peta(work)) for kind, (jobs, work) in totals(p, counted).items()]
     jobs, all_ = on_gpus(p, counted)
     longest, of = chain(p, counted)
@@ -277,7 +276,7 @@ def work_table(p: Params, counted: Counted) -> str:
     return table(["work", "jobs", "1e15 multiply-adds"], [*rows, *last])
 
 
-def hours_table(p: Params, counted: Counted) -> str:
+def hours_table(p: Study, counted: Counted) -> str:
     (_, all_), (longest, _) = on_gpus(p, counted), chain(p, counted)
     shorter, _ = chain(p, counted, gpus=SHARED)
     rows = [
@@ -292,7 +291,7 @@ def hours_table(p: Params, counted: Counted) -> str:
     return table([*head, f"cluster, {SHARED} GPUs a training"], rows)
 
 
-def disk_table(p: Params, counted: Counted) -> str:
+def disk_table(p: Study, counted: Counted) -> str:
     numbers = [
         int(found[1]) for message in counted.plan if (found := re.match(r"Sample (\d+) with", message))
     ]
@@ -314,7 +313,7 @@ def disk_table(p: Params, counted: Counted) -> str:
     return table(["what", "GB at most"], [(what, f"{size / 1e9:,.1f}") for what, size in rows])
 
 
-def tables(p: Params, counted: Counted) -> dict[str, str]:
+def tables(p: Study, counted: Counted) -> dict[str, str]:
     """All that is counted; the keys are the headings of docs/scale.md that they stand under."""
     return {
         "Jobs": jobs_table(counted),
@@ -327,18 +326,18 @@ def tables(p: Params, counted: Counted) -> dict[str, str]:
 
 
 # ---------------------------- what is measured
-def measure(p: Params) -> dict[str, float]:
+def measure(p: Study) -> dict[str, float]:
     """CPU seconds an image, on one thread at full size: of real steps, and of drawing a training image's noise."""
     torch.set_num_threads(1)
     size = p.data.size
     x0 = (torch.rand(1, 1, size, size) > 0.99).float() * 2 - 1
-    y0, alphabar = torch.rand_like(x0) * 2 - 1, methods.schedule(p.process)
+    y0, alphabar = torch.rand_like(x0) * 2 - 1, schedule(p.process)
     own = p.segmentation
-    guider = methods.NETS["guider"].make(p)
+    guider = net("guider").make(p)
     segmenter = segmentation.build(own.encoder, own.depth, own.decoder_channels, (size, size))
 
     def guider_loss(model: torch.nn.Module, rows: Tensor, generator: Generator) -> Tensor:
-        return methods.NETS["guider"].loss(model, {}, x0[rows], y0[rows], alphabar, generator, p)
+        return net("guider").loss(model, {}, Batch(x0[rows], y0[rows], alphabar, generator), p)
 
     def segmenter_loss(model: torch.nn.Module, rows: Tensor, generator: Generator) -> Tensor:
         return segmentation.bce_dice(model(y0[rows]), x0[rows] > 0)
@@ -367,7 +366,7 @@ def seconds_of(steps: Iterator[object]) -> float:
     return time.process_time() - started
 
 
-def measured_table(p: Params, counted: Counted, seconds: Mapping[str, float]) -> str:
+def measured_table(p: Study, counted: Counted, seconds: Mapping[str, float]) -> str:
     """The study on one CPU thread, from CPU seconds an image (`measure`)."""
     what = {
         "train": ("guider, a training step", counted.nets["guider"].training),
@@ -400,7 +399,7 @@ def main() -> None:
         cpu = after.children_user + after.children_system - before.children_user - before.children_system
         print(f"{jobs} jobs planned in {time.perf_counter() - began:.1f} s, of them {cpu:.1f} s of CPU")
         return
-    p, counted = load(ROOT / "params.yaml", args.profile), count(args.profile)
+    p, counted = load(ROOT / "params.yaml", Params, args.profile), count(args.profile)
     for heading, text in tables(p, counted).items():
         print(f"## {heading}\n\n{text}\n")
     if args.measure:

@@ -16,7 +16,7 @@ import numpy as np
 import quality as Q
 
 from pig.metrics import fidelity
-from pig.models.trained import read_net
+from pig.models.loading import read_net
 
 PAPER = ("ddim", "trailing", 256)
 END = ("dpmpp2m", "trailing", 256)
@@ -40,7 +40,7 @@ def main() -> None:
     chosen = Q.settings()
     nets = {}
     for name in ("guider", "guided"):
-        trained, header = read_net(str(args.models / f"{name}.safetensors"), Q.CPU)
+        trained, header, _ = read_net(args.models / f"{name}.safetensors", Q.CPU)
         if header["process"] != chosen.process.model_dump() or header["size"] != [chosen.data.size] * 2:
             raise SystemExit(f"{args.models}: expected networks of the profile demo")
         nets[name] = trained._replace(model=trained.model.to(memory_format=Q.torch.channels_last))
