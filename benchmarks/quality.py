@@ -207,7 +207,7 @@ class Judged:
 
 def judge(pairs: Sampled, of: Fold, chosen: params.Study) -> Judged:
     """Quality of each pair."""
-    from pig.metrics.overlap import overlap
+    from pig.metrics.segmentation import overlap
 
     width = pairing.ring_width(chosen.pairing.ring, pairs.images.shape[1:])
     contrast = [

@@ -8,7 +8,7 @@ import torch
 from segmentation_models_pytorch import metrics
 
 from pig.core.errors import InputError
-from pig.metrics.overlap import overlap
+from pig.metrics.segmentation import overlap
 
 SMALL = [np.array(bits, bool).reshape(2, 2) for bits in product([0, 1], repeat=4)]
 

@@ -19,7 +19,7 @@ from pig.core.params import load
 from pig.data.archive import read_archive, write_archive
 from pig.data.pairs import Pairs, split
 from pig.metrics import segmentation
-from pig.metrics.overlap import overlap
+from pig.metrics.segmentation import overlap
 from pig.models import weights
 from pig.models.table import Params
 from pig.training.fit import Recipe, fit

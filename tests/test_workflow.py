@@ -146,13 +146,13 @@ def test_a_changed_comment_reruns_nothing(pulled):
 
 
 def test_a_changed_function_reruns_just_what_runs_it(pulled):
-    edit(pulled[0] / "pig/metrics/overlap.py", "\n\n\ndef ", "\n\nMARK = 1\n\n\ndef ")
+    edit(pulled[0] / "pig/metrics/segmentation.py", "\nSCORES = ", "\nMARK = 1\nSCORES = ")
     try:
         jobs = {job.split(" of ")[0] for job in planned(pulled[0])}
         tables = {"Table 2", "Table 3", "Figure: table2", "Figure: doses"}
         assert jobs == {"Segment the test patients", "Find the lesions", *tables, *PAGES}
     finally:
-        edit(pulled[0] / "pig/metrics/overlap.py", "\n\nMARK = 1\n\n\ndef ", "\n\n\ndef ")
+        edit(pulled[0] / "pig/metrics/segmentation.py", "\nMARK = 1\nSCORES = ", "\nSCORES = ")
 
 
 def test_a_new_rival_is_a_file_a_row_and_a_section_and_reruns_no_other(pulled):

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from pig import __version__
 from pig.cli import console
 from pig.core.errors import InputError, plain
+from pig.models.table import Params
 
 VERBS = {
     "phantom": "phantom",
@@ -103,7 +104,7 @@ def parser(wanted: str | None = None) -> argparse.ArgumentParser:
         )
         module.add_arguments(sub)
         _add_manners(sub)
-        sub.set_defaults(run=module.run)
+        sub.set_defaults(run=module.run, sections=Params)
     return top
 
 

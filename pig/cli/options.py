@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from pig.core import params
 from pig.core.errors import InputError
-from pig.models import table
 
 if TYPE_CHECKING:
     import torch
@@ -24,10 +23,14 @@ def add_settings(parser: ArgumentParser) -> None:
 
 
 def settings(args: Namespace, *names: str) -> params.Sections:
-    """The named sections, typed and frozen: from --cfg if given, else from --params and --profile."""
+    """The named sections, typed and frozen: from --cfg if given, else from --params and --profile.
+
+    `args.sections` says which there are. The parser gives it, so that a verb without methods does not know theirs: its
+    jobs run again for no new rival.
+    """
     if args.cfg is not None:
-        return params.from_json(args.cfg, names, table.Params, "--cfg")
-    return params.load(args.params, table.Params, args.profile).sections(names)
+        return params.from_json(args.cfg, names, args.sections, "--cfg")
+    return params.load(args.params, args.sections, args.profile).sections(names)
 
 
 def add_compute(parser: ArgumentParser) -> None:

@@ -90,7 +90,7 @@ def _imported(module: str, node: ast.AST) -> list[Import]:
     if isinstance(node, ast.Import):
         named = [(alias.name.removeprefix("pig."), alias) for alias in node.names if alias.name != "pig"]
         named = [(name, alias) for name, alias in named if alias.name.startswith("pig.") and _is_module(name)]
-        return [Import(name, ()) for name, _ in named]
+        return [Import(name, (("", alias.asname or name),)) for name, alias in named]
     if not isinstance(node, ast.ImportFrom):
         return []
     base = _absolute(module, node)
@@ -101,7 +101,7 @@ def _imported(module: str, node: ast.AST) -> list[Import]:
     for alias in node.names:
         below = f"{inside}.{alias.name}" if inside else alias.name
         if _is_module(below):
-            out.append(Import(below, (("", alias.asname or ""),)))
+            out.append(Import(below, (("", alias.asname or alias.name),)))
         elif _is_module(inside):
             out.append(Import(inside, ((alias.name, alias.asname or alias.name),)))
     return out

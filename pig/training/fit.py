@@ -107,7 +107,8 @@ def batch_rows(step: int, rows: int, batch: int, seed: int) -> Tensor:
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
     """To the device without waiting for it: to a GPU from page-locked memory."""
-    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=True)
+    from_host = tensor.device.type == "cpu" and device.type == "cuda"
+    return (tensor.pin_memory() if from_host else tensor).to(device, non_blocking=True)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

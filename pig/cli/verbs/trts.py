@@ -8,7 +8,7 @@ the Dice against the mask of another pair of the set.
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pig.cli.options import add_compute, add_settings, start
 from pig.cli.progress import track
@@ -74,11 +74,10 @@ def _read(path: str, device: "torch.device") -> "tuple[SegmenterHeader, torch.nn
     from pig.metrics import segmentation
     from pig.models import weights
 
-    state, raw = weights.load(path, ("fold", "seed", "size", "encoder", "depth", "decoder_channels"))
-    of = header(SegmenterHeader, raw, path)
-    shape = (of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
-    with torch.device("meta"):  # as in pig/models/trained.py
-        weights.match(segmentation.build(*shape).state_dict(), state, path)
-    model = segmentation.build(*shape)
-    model.load_state_dict(state)
-    return of, model.to(device)
+    def make(raw: dict[str, Any]) -> torch.nn.Module:
+        of = header(SegmenterHeader, raw, path)
+        return segmentation.build(of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
+
+    keys = ("fold", "seed", "size", "encoder", "depth", "decoder_channels")
+    model, raw = weights.read(path, keys, make)
+    return header(SegmenterHeader, raw, path), model.to(device)
