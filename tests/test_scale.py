@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from pig.core.params import load
-from pig.models.methods import METHODS, order
+from pig.models.table import METHODS, Params, order
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "benchmarks"))
 import scale
 
 ROOT = scale.ROOT
-P = load(ROOT / "params.yaml", "paper")
+P = load(ROOT / "params.yaml", Params, "paper")
 PAGE = (ROOT / "docs/scale.md").read_text(encoding="utf-8")
 
 
