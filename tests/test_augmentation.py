@@ -7,8 +7,9 @@ import torch
 
 from pig.core.params import load
 from pig.metrics.augmentation import strong
+from pig.models.table import Params
 
-SETTINGS = load(Path(__file__).parents[1] / "params.yaml", "paper").augmentation
+SETTINGS = load(Path(__file__).parents[1] / "params.yaml", Params, "paper").augmentation
 STILL = {"flip": 0.0, "rotation": 0, "shift": 0.0, "scale": [1.0, 1.0]}  # no geometry
 PLAIN = {"brightness": 0.0, "contrast": 0.0, "blur": [1e-6, 1e-6], "noise": 0.0}  # no change of greys
 

@@ -27,6 +27,7 @@ from pig.data.archive import write_archive
 from pig.data.pairs import Pairs
 from pig.data.phantom.phantom import phantom
 from pig.models import weights
+from pig.models.table import Params
 from pig.report import figures, formats, page, rendering
 from pig.report.findings import Finding, findings
 
@@ -307,7 +308,7 @@ def study_of(folder, real, source="phantom", show=False):
     weights.save(run / "guider.safetensors", {"a": torch.zeros(1)}, header)
     cost = {"method": "pig", "machine": "A machine"}
     (run / "pig.0.json").write_text(json.dumps(cost), encoding="utf-8")
-    raw = json.loads(to_json(load(ROOT / "params.yaml", "demo"), *SECTIONS))
+    raw = json.loads(to_json(load(ROOT / "params.yaml", Params, "demo"), *SECTIONS))
     raw["data"]["source"], raw["figures"]["show_real"] = source, show
     return [
         "page", "--cfg", json.dumps(raw), "--tables", *map(str, sorted(folder.glob("reports/*.csv"))),

@@ -240,7 +240,7 @@ def _logits(model: nn.Module, images: Tensor, batch: int) -> Tensor:
 def score(probabilities: NDArray[np.float32], pairs: Pairs, threshold: float) -> pd.DataFrame:
     """One row a pair: id, patient, dice, iou, precision, recall (shares) and empty (has no lesion).
 
-    A pixel is lesion from `threshold` on; see `pig.metrics.overlap` for the rule about empty masks.
+    A pixel is lesion from `threshold` on; `overlap` has the rule about empty masks.
     """
     if pairs.masks is None:
         raise InputError("segmentation: expected pairs; found images without masks")

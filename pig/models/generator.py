@@ -237,7 +237,8 @@ class Model:
         """Of all that decides a sample beside its number and the mask that it is given."""
         solver = self.sampling.model_dump(exclude={"batch", "shards"})
         code = table.METHODS[self.method].code()
-        total = hashlib.sha256(repr((solver, self.size, self.fold, code)).encode())
+        what = (self.method, self.size, solver, dict(self.headers), code)
+        total = hashlib.sha256(repr(what).encode())
         total.update(f"{torch.__version__} {self.device.type}".encode())
         for trained in self.nets.values():
             for value in trained.model.state_dict().values():
