@@ -213,7 +213,7 @@ def test_curves_draws_both_losses_of_every_fold():
     figure = figures.curves(CURVES)
     panels = [axes for axes in figure.axes if axes.lines]
     assert [axes.get_title(loc="left") for axes in panels] == [
-        figures.NETS[name] for name in ("guider", "guided", "ddpm")
+        figures.NETS[name].label for name in ("guider", "guided", "ddpm")
     ]
     guided = panels[1]
     for fold in (0, 1):
