@@ -31,22 +31,6 @@ def code_hash(*modules: str, also: str = "", without: frozenset[str] = frozenset
     return _digest(also, *sorted(_hash(module, SHELL | without) for module in modules))
 
 
-def closure(*modules: str) -> set[str]:
-    """`modules` and, transitively, the modules of pig that they import, without those in SHELL."""
-    todo, seen = list(modules), set[str]()
-    while todo:
-        module = todo.pop()
-        if module not in seen:
-            seen.add(module)
-            todo += imports(module) - SHELL
-    return seen
-
-
-def imports(module: str) -> frozenset[str]:
-    """The modules of pig that `module` imports, anywhere in it, named within the package."""
-    return frozenset(found.module for found in _read(module).imports)
-
-
 Names: TypeAlias = tuple[tuple[str, str], ...]  # of each name its own, and the one that it goes by
 
 
@@ -54,7 +38,7 @@ class Import(NamedTuple):
     """An import of a module of pig, or of names from it."""
 
     module: str
-    names: Names  # () of the module itself
+    names: Names  # of the module itself "", and the name that it goes by
 
 
 class Read(NamedTuple):

@@ -1,6 +1,7 @@
 """DDPM and DDIM, the unconditional rivals: one network, images alone (Ho et al. 2020; Song et al. 2021)."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from pig.core.params import Built, Sampling, Shared
 from pig.diffusion import Denoiser, image_loss
 from pig.models.losses import draw, weight
 from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, first_noise, on, unet
-from pig.models.solvers import ddpm
+from pig.models.solvers import ancestral
 from pig.models.table import Denoising
 from pig.models.unet import Unguided
 
@@ -38,7 +39,7 @@ def sample_ddpm(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[
         return first_noise(tile, 1, device)
 
     model = denoiser(nets["ddpm"], tile.alphabar, sampling, sampling.clip)
-    steps = chain(model, None, fresh(), sampling, ddpm(fresh), sampling.ddpm_steps)
+    steps = chain(model, None, fresh(), sampling, partial(ancestral, fresh=fresh), sampling.ddpm_steps)
     return ((None, y0_hat) for y0_hat in steps)
 
 

@@ -9,7 +9,7 @@ from pig.core.params import Built, Sampling, Shared
 from pig.diffusion import Denoiser, Estimate, guided_loss, guider_loss, sample_pairs, seeded_noise
 from pig.models.losses import draw, times_sigmoid, weight
 from pig.models.method import MASKS, Batch, Frozen, Net, Sampler, Tile, denoiser, on, unet
-from pig.models.solvers import SOLVERS, awake, times
+from pig.models.solvers import SOLVERS, times
 from pig.models.table import Denoising, Guided
 from pig.models.unet import Concatenated
 
@@ -59,6 +59,11 @@ def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tenso
     first = resting(guider, at[awake(sampling) - 1])
     second = thresholded(guided) if sampling.guide == "local_mean" else guided
     return sample_pairs(first, second, xT, yT, tile.alphabar, at, SOLVERS[sampling.solver])
+
+
+def awake(sampling: Sampling) -> int:
+    """Of sampling.steps, in how many the guider is evaluated: the share `settle`, but once at least."""
+    return max(1, round((1.0 if sampling.settle is None else sampling.settle) * sampling.steps))
 
 
 def resting(guider: Estimate, last: int) -> Estimate:

@@ -1,12 +1,10 @@
 """What a sampler may do instead of the paper's uniform DDIM steps: other times, and other moves between them."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from pig.core.params import Sampling
 from pig.diffusion import Move, ddim, step, timesteps
 
 
@@ -82,13 +80,3 @@ def ancestral(alphabar: Tensor, eta: float = 1.0, fresh: Callable[[], Tensor] | 
 
 
 SOLVERS = {"ddim": ddim, "dpmpp2m": dpmpp2m}
-
-
-def ddpm(fresh: Callable[[], Tensor]) -> Callable[[Tensor], Move]:
-    """`ancestral` at eta = 1, as samplers take it."""
-    return partial(ancestral, fresh=fresh)
-
-
-def awake(sampling: Sampling) -> int:
-    """Of sampling.steps, in how many PIG's guider is evaluated: the share `settle`, but once at least."""
-    return max(1, round((1.0 if sampling.settle is None else sampling.settle) * sampling.steps))

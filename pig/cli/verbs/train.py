@@ -122,13 +122,14 @@ def read_frozen(args: Namespace, device: "torch.device") -> "dict[str, File]":
     from pig.models.loading import read_net
 
     needs = NETS[args.net].needs
-    found = {file.says.net: file for file in (read_net(path, device) for path in args.models)}
+    files = [read_net(path, device) for path in args.models]
+    found = {file.says.net: file for file in files}
     if sorted(found) != sorted(needs) or len(args.models) != len(found):
         given, expected = (", ".join(names) or "none" for names in (found, needs))
         raise InputError(f"--models: {args.net} builds on {expected}; found {given}")
-    for name, file in found.items():
-        if file.header.get("fold", args.fold) != args.fold:
-            raise InputError(f"--models: {name}: expected fold {args.fold}; found fold {file.says.fold}")
+    for path, file in zip(args.models, files, strict=True):
+        if (fold := file.header.get("fold", args.fold)) != args.fold:
+            raise InputError(f"{path}: expected a network of fold {args.fold}; found fold {fold}")
     return found
 
 
