@@ -62,7 +62,7 @@ def test_every_verb_explains_itself(verb, capsys):
     assert end.value.code == 0
     shown = capsys.readouterr().out
     assert len(shown.split("\n\n")) > 2
-    assert "--out" in shown or verb in ("results", "doctor", "completion")  # which write nothing
+    assert "--out" in shown or verb in ("results", "doctor")  # which write nothing
     assert "--quiet" in shown or verb == "import"  # whose kinds have it
 
 

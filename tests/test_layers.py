@@ -36,7 +36,6 @@ SITES = {  # Rule 8: a library and the one module that imports it. numpy, pandas
     "rich": "cli.progress",
     "safetensors": "models.weights",
     "segmentation_models_pytorch": "metrics.segmentation",
-    "shtab": "cli.completion",
     "torchvision": "metrics.augmentation",
     "yaml": "core.params",
 }

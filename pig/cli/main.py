@@ -38,7 +38,6 @@ VERBS = {
     "import-official": "import_official",
     "export": "export",
     "doctor": "doctor",
-    "completion": "completion",
 }
 GROUPS = {  # the first verb of each group -> what `pig --help` writes above it
     "phantom": "data:",
