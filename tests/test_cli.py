@@ -20,8 +20,8 @@ from pig.data.pairs import Pairs
 from pig.models.table import Params
 
 ENDS = ("csv", "json", "md", "tex")
-STUDY = ["study", "--pairs", "p.zip", "--nets", "n", "--costs", "c", "--out", "o.md"]
-STUDY += ["--profile-name", "smoke", "--source", "phantom"]
+STUDY = ["report", "--pairs", "p.zip", "--nets", "n", "--costs", "c", "--curves", "c.csv"]
+STUDY += ["--out", "o.md", "o.html", "--profile-name", "smoke"]
 HEAVY = "{'torch', 'numpy', 'pandas', 'matplotlib', 'scipy', 'cv2', 'PIL', 'cleanfid', 'snakemake'}"
 
 

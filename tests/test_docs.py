@@ -190,7 +190,7 @@ def test_every_command_of_a_block_is_one_that_pig_takes(name):
 
 
 def test_commands_are_found():
-    text = "```\npig split --pairs a.zip \\\n  --out b.csv  # folds\n.venv/bin/pig tables | cat\n```\npig study\n"
+    text = "```\npig split --pairs a.zip \\\n  --out b.csv  # folds\n.venv/bin/pig tables | cat\n```\npig report\n"
     assert list(commands(text)) == [["split", "--pairs", "a.zip", "--out", "b.csv"], ["tables"]]
     assert sum(len(list(commands(text))) for text in TEXTS.values()) > 15
 

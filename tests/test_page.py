@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pig.cli.main import main
-from pig.cli.verbs.page import KEPT, SECTIONS
+from pig.cli.verbs.report import KEPT, SECTIONS
 from pig.core.errors import InputError
 from pig.core.params import load, to_json
 from pig.data.archive import write_archive
@@ -285,7 +285,7 @@ class Parsed(HTMLParser):
 
 
 def study_of(folder, real, source="phantom", show=False):
-    """A tiny study's files, its tables those of the reports; the arguments of `pig page`."""
+    """A tiny study's files, its tables those of the reports; the arguments of `pig report`."""
     run = folder / "fold0"
     for top in (run / "copies", folder / "reports"):
         top.mkdir(parents=True)
@@ -311,12 +311,12 @@ def study_of(folder, real, source="phantom", show=False):
     raw = json.loads(to_json(load(ROOT / "params.yaml", Params, "demo"), *SECTIONS))
     raw["data"]["source"], raw["figures"]["show_real"] = source, show
     return [
-        "page", "--cfg", json.dumps(raw), "--tables", *map(str, sorted(folder.glob("reports/*.csv"))),
+        "report", "--cfg", json.dumps(raw), "--tables", *map(str, sorted(folder.glob("reports/*.csv"))),
         "--pairs", str(folder / "pairs.zip"), "--generated", str(run / "pig.zip"), str(run / "ldm.zip"),
         "--copies", str(run / "copies/pig.csv"), str(run / "copies/ldm.csv"),
         "--frames", str(folder / "progression.npz"), "--curves", str(run / "guider.csv"),
         "--nets", str(run / "guider.safetensors"), "--costs", str(run / "pig.0.json"),
-        "--profile-name", f"demo {HOSTILE}", "--out", str(folder / "index.html"),
+        "--profile-name", f"demo {HOSTILE}", "--out", str(folder / "study.md"), str(folder / "index.html"),
     ]  # fmt: skip
 
 
@@ -363,22 +363,27 @@ def test_hostile_text_is_text(made):
 
 
 def test_every_value_of_a_page_is_escaped(real):
-    """Any text that a caller gives, also where `pig page` would not take it from a file."""
+    """Any text that a caller gives, also where `pig report` would not take it from a file."""
     bad = HOSTILE
     panel = page.Panel(bad, bad, bad, [page.Line(bad, bad)], [(1.0, bad)], [(1.0, bad)])
     two = [False, False]
     table = page.Shown(1, [(bad, 1), ("", 1)], [bad, bad], two, two, [[(bad, True), (bad, False)]], bad)
     picture = page.Picture(bad, bad, 1, 1)
     text = page.render(
+        "page.html",
         page.Page(
             profile=bad,
             source=bad,
-            size=bad,
+            height=1,
+            width=1,
             pairs=1,
             patients=1,
-            level=95.0,
+            digest=bad,
+            level=0.95,
             findings=[Finding("holds", bad, bad)],
             tables=dict.fromkeys(range(1, 6), table),
+            texts=[bad],
+            figures=[(bad, bad)],
             frames=[page.Frame(1, [(bad, bad)])],
             shelves=[page.Shelf(bad, bad, [page.Cell(picture, picture, 1.0)])],
             real=[picture],
@@ -387,10 +392,14 @@ def test_every_value_of_a_page_is_escaped(real):
             curves=[panel],
             folds=[0],
             data=page.DataSet([(bad, 1, 1)], [bad], [(bad, [bad])], [panel], 0),
-            facts={bad: bad},
+            software=bad,
+            hardware=bad,
+            work=bad,
             networks=[dict.fromkeys(KEPT, bad)],
+            revisions=bad,
+            codes=bad,
             settings={bad: {bad: bad}},
-        )
+        ),
     )
     parsed = Parsed(text)
     assert sum(tag == "script" for tag, _ in parsed.tags) == 1

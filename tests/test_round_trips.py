@@ -187,8 +187,7 @@ def test_a_merge_makes_anew_just_what_the_other_side_changed(merged):
     assert {re.sub(r"\?$", "", job) for job in merged.plan} == {
         "Do mask and image belong together",
         "Table 3",
-        "The page to read first",
-        "The report as a web page",
+        "The report as a web page and in Markdown",
     }
     assert merged.runs_remade == set()
 

@@ -96,7 +96,7 @@ def test_a_clone_after_dvc_pull_has_nothing_to_do(pulled):
     assert "up to date" in run("dvc", "status", cwd=pulled[0])
 
 
-PAGES = ["The page to read first", "The report as a web page"]
+PAGES = ["The report as a web page and in Markdown"]
 TAIL = ["Table", "Figure", *PAGES]
 EVERYTHING_OF_PIG = [
     "Sample .* with pig", "Join .* of pig", "The steps of Figure 3", "Features of generated slices: pig",

@@ -30,9 +30,9 @@ LEAST = 1e-30  # loss that is drawn, and the reciprocal of the largest
 HUES = 6  # of lines, as the style sheet has them
 VARIED = "-varied"  # ends the names of methods that are given varied masks
 HEADS = {  # verdict -> heading and mark, in the order of the page
-    "holds": ("Holds on this data", "✓"),
-    "fails": ("Fails on this data", "✕"),
-    "open": ("Left open by this data", "?"),
+    "holds": ("Claims that hold on this data", "✓"),
+    "fails": ("Claims that fail on this data", "✕"),
+    "open": ("Claims that this data leaves open", "?"),
     "note": ("To bear in mind", "!"),
 }
 Grey: TypeAlias = NDArray[np.uint8]
@@ -444,16 +444,20 @@ def data_set(pairs: Pairs, ring: float) -> DataSet:
 
 @dataclass(frozen=True)
 class Page:
-    """All that a page shows."""
+    """All that a report shows."""
 
     profile: str
     source: str
-    size: str
+    height: int  # pixels
+    width: int
     pairs: int
     patients: int
+    digest: str  # of the pairs
     level: float  # of the intervals
     findings: list[Finding]
     tables: dict[int, Shown]
+    texts: list[str]  # the tables in Markdown
+    figures: list[tuple[str, str]]  # caption and place of each, for Markdown
     frames: list[Frame]
     shelves: list[Shelf]
     real: list[Picture]
@@ -462,16 +466,20 @@ class Page:
     curves: list[Panel]
     folds: list[int]  # of the curves
     data: DataSet
-    facts: dict[str, str]
+    software: str
+    hardware: str
+    work: str  # hours of the jobs
     networks: list[dict[str, str]]
+    revisions: str
+    codes: str
     settings: dict[str, dict[str, str]]
 
 
-def render(page: Page) -> str:
-    """The page as HTML, every value of it escaped."""
+def render(name: str, page: Page) -> str:
+    """The report by the template `name`; in HTML every value is escaped."""
     told = [
         (verdict, head, mark, [finding for finding in page.findings if finding.verdict == verdict])
         for verdict, (head, mark) in HEADS.items()
     ]
     box = {"wide": WIDE, "tall": TALL, "left": LEFT, "right": RIGHT, "bottom": BOTTOM}
-    return rendering.render("page.html", page=page, told=told, box=box, hues=HUES)
+    return rendering.render(name, page=page, told=told, box=box, hues=HUES)

@@ -148,37 +148,9 @@ use rule figure as figure_withheld with:
         "<run>/figures/{figure}.png",
 
 
-# The page to read first. What jobs took is read from the logs, which nothing depends on.
-rule study:
-    input:
-        tables=expand("<reports>/table{number}.csv", number=TABLES),
-        pairs="<pairs>",
-        nets=[f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],
-        costs=[
-            file for name in CHOSEN for fold in SAMPLED[name] for file in shards(name, "fold", fold, "json")
-        ],
-        figures=REPORTED,
-    output:
-        "<reports>/study.md",
-    log:
-        "<log>/study.log",
-    localrule: True
-    params:
-        logs=f"logs/{P.profile}",
-        cfg=to_json(P, "statistics"),
-        profile=P.profile,
-        source=P.data.source,
-        code=code_hash("cli.verbs.study"),
-    message:
-        "The page to read first"
-    shell:
-        "pig study --cfg {params.cfg:q} --tables {input.tables} --pairs {input.pairs} --nets {input.nets}"
-        " --costs {input.costs} --figures {input.figures} --logs {params.logs} --profile-name {params.profile}"
-        " --source {params.source:q} --out {output} 2>&1 | tee {log}"
-
-
-# The same for a browser, in one file, with what can be looked at: pairs beside their neighbours, the steps of Figure 3.
-rule page:
+# The page to read first, in Markdown, and the same for a browser with what can be looked at: pairs beside their
+# neighbours, the steps of Figure 3. What jobs took is read from the logs, which nothing depends on.
+rule report:
     input:
         unpack(lambda w: {"frames": "<run>/progression.npz"} if "pig" in CHOSEN else {}),
         tables=expand("<reports>/table{number}.csv", number=TABLES),
@@ -191,10 +163,12 @@ rule page:
         costs=[
             file for name in CHOSEN for fold in SAMPLED[name] for file in shards(name, "fold", fold, "json")
         ],
+        figures=REPORTED,
     output:
+        "<reports>/study.md",
         report("<reports>/index.html", caption="../report/page.rst", category="The report as a web page"),
     log:
-        "<log>/page.log",
+        "<log>/report.log",
     threads: 1
     resources:
         gpu=0,
@@ -202,13 +176,14 @@ rule page:
         runtime="1h",
     params:
         frames=lambda w, input: f"--frames {input.frames}" if "frames" in input.keys() else "",
+        logs=f"logs/{P.profile}",
         cfg=to_json(P, *SECTIONS),
         profile=P.profile,
-        code=code_hash("cli.verbs.page"),
+        code=code_hash("cli.verbs.report"),
         look=LOOK,
     message:
-        "The report as a web page"
+        "The report as a web page and in Markdown"
     shell:
-        "pig page --cfg {params.cfg:q} --tables {input.tables} --pairs {input.pairs} --generated {input.generated}"
+        "pig report --cfg {params.cfg:q} --tables {input.tables} --pairs {input.pairs} --generated {input.generated}"
         " --copies {input.copies} {params.frames} --curves {input.curves} --nets {input.nets} --costs {input.costs}"
-        " --profile-name {params.profile} --out {output} 2>&1 | tee {log}"
+        " --figures {input.figures} --logs {params.logs} --profile-name {params.profile} --out {output} 2>&1 | tee {log}"
