@@ -32,14 +32,15 @@ from pig.core.params import Study, load
 from pig.data.pairs import split
 from pig.metrics import segmentation
 from pig.models.generator import Model
-from pig.models.method import Batch, net, sampler, schedule
-from pig.models.table import METHODS, Params, order
+from pig.models.method import Batch, Trained, net, sampler, schedule
+from pig.models.table import METHODS, NETS, Params, order
 from pig.models.unet import parameters
-from pig.report import needs
 from pig.training.fit import Recipe, fit, recipe
 
 ROOT = Path(__file__).parents[1]
 PAIRS, PATIENTS = 8723, 367  # of DBTMassSeg (the paper)
+STATE = 16  # bytes a parameter in training: weight, gradient and Adam's two moments
+FEATURES = 2048  # numbers a slice of InceptionV3
 RATES = (5, 20, 80)  # TFLOP/s: what if, nothing measured
 SHARED = 3  # GPUs that share a training in the last column: they divide the batch of 6
 
@@ -85,6 +86,54 @@ def roles(p: Study) -> dict[str, dict[str, int]]:
     return found | {"leak 0": found["fold 0"] | {"train": PAIRS}}
 
 
+# ---------------------------- networks and their losses, without numbers in them
+def network(name: str, p: Study) -> torch.nn.Module:
+    """A network of the table without numbers in it."""
+    with torch.device("meta"):
+        model = net(name).make(p)
+    if name == "autoencoder":
+        model.step = torch.tensor(p.autoencoder.adversarial_start)  # its loss is then whole
+    return model
+
+
+def frozen(names: Iterable[str], p: Study) -> dict[str, Trained]:
+    """Networks that others build on."""
+    return {name: Trained(network(name, p).eval().requires_grad_(False), "eps") for name in names}
+
+
+def network_and_loss(name: str, p: Study) -> tuple[torch.nn.Module, Callable[[], Tensor]]:
+    """A network and its loss of one image."""
+    model, below = network(name, p), frozen(NETS[name].needs, p)
+    x0 = torch.zeros(1, 1, p.data.size, p.data.size, device="meta")
+    batch = Batch(x0, x0, schedule(p.process).to("meta"), Generator())
+    return model, lambda: net(name).loss(model, below, batch, p)
+
+
+def segmenter_and_loss(p: Study) -> tuple[torch.nn.Module, Callable[[], Tensor]]:
+    """A segmenter and its loss of two images, since it is normalised by batches."""
+    shape, own = (p.data.size, p.data.size), p.segmentation
+    model = segmentation.build(own.encoder, own.depth, own.decoder_channels, shape).to("meta")
+    x = torch.zeros(2, 1, *shape, device="meta")
+    return model, lambda: segmentation.bce_dice(model(x), x > 0)
+
+
+def kept(model: torch.nn.Module, loss: Callable[[], Tensor]) -> int:
+    """Bytes that the backward pass of `loss` waits for, besides the parameters."""
+    found: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        found[storage._cdata] = storage
+        return tensor
+
+    model.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss()
+    for parameter in model.parameters():
+        found.pop(parameter.untyped_storage()._cdata, None)
+    return sum(storage.nbytes() for storage in found.values())
+
+
 # ---------------------------- the work of one image
 def multiply_adds(run: Callable[[], object]) -> int:
     with FlopCounterMode(display=False) as counter:
@@ -96,7 +145,7 @@ def work(model: torch.nn.Module, loss: Callable[[], Tensor], images: int = 1) ->
     """Of one image of the `images` of a loss."""
     model.train()
     training = multiply_adds(lambda: loss().backward())
-    waited = needs.kept(model, loss)
+    waited = kept(model, loss)
     model.eval()
     with torch.no_grad():
         validation = multiply_adds(loss)
@@ -104,11 +153,11 @@ def work(model: torch.nn.Module, loss: Callable[[], Tensor], images: int = 1) ->
 
 
 def work_of_net(name: str, p: Study) -> Work:
-    return work(*needs.network_and_loss(name, p))
+    return work(*network_and_loss(name, p))
 
 
 def work_of_segmenter(p: Study) -> Work:
-    return work(*needs.segmenter_and_loss(p), images=2)
+    return work(*segmenter_and_loss(p), images=2)
 
 
 def work_of_inception() -> int:
@@ -119,7 +168,7 @@ def work_of_inception() -> int:
 
 def work_of_sample(method: str, p: Study) -> int:
     """As Table 5 counts it."""
-    size, nets = (p.data.size, p.data.size), needs.frozen(METHODS[method].nets, p)
+    size, nets = (p.data.size, p.data.size), frozen(METHODS[method].nets, p)
     return Model(method, size, 0, p.sampling, {}, nets, p.process).operations()
 
 
@@ -237,7 +286,7 @@ def jobs_table(counted: Counted) -> str:
 def image_table(p: Study, counted: Counted) -> str:
     rows = [
         (name, f"{own.parameters:,}", f"{own.training / 1e9:,.1f}", f"{own.validation / 1e9:,.1f}",
-         f"{(needs.STATE * own.parameters + batch * own.kept) / 2**30:,.1f}")
+         f"{(STATE * own.parameters + batch * own.kept) / 2**30:,.1f}")
         for name, own, batch in [
             *((name, own, p.training.batch) for name, own in counted.nets.items()),
             ("segmenter", counted.segmenter, p.segmentation.batch),
@@ -297,18 +346,19 @@ def disk_table(p: Study, counted: Counted) -> str:
     ]
     trained = [found[1] for message in counted.plan if (found := re.match(r"Train the (\w+) of", message))]
     sets = counted.rules["features"] + counted.rules["features_real"]
-    made = needs.Counts(sum(numbers), trained, counted.rules["segment_real"], sets)
-    sizes = {name: own.parameters for name, own in counted.nets.items()}
-    of = needs.disk(p, PAIRS, made, sizes | {"segmenter": counted.segmenter.parameters})
+    segmenters, image = counted.rules["segment_real"], p.data.size**2  # a grey pixel takes a byte at most
     rows = [
-        ("the archive of pairs", of.pairs),
-        (f"{made.samples:,} samples, in shards and merged", of.samples),
-        (f"{len(trained)} networks", of.networks),
-        (f"{made.segmenters} segmenters", of.segmenters),
-        (f"features of {sets} sets", of.features),
-        ("DVC cache: all of these", sum(of)),
-        ("**checkout and cache, without reflinks**", 2 * sum(of)),
-        ("memory: pairs as arrays, in each job that reads them", needs.arrays(PAIRS, p.data.size)),
+        ("the archive of pairs", PAIRS * image),
+        (f"{sum(numbers):,} samples, in shards and merged", 2 * sum(numbers) * image),
+        (f"{len(trained)} networks", sum(4 * counted.nets[name].parameters for name in trained)),
+        (f"{segmenters} segmenters", 4 * counted.segmenter.parameters * segmenters),
+        (f"features of {sets} sets", sets * p.fidelity.slices * FEATURES * 4),
+    ]
+    all_ = sum(size for _, size in rows)
+    rows += [
+        ("DVC cache: all of these", all_),
+        ("**checkout and cache, without reflinks**", 2 * all_),
+        ("memory: pairs as arrays, in each job that reads them", 2 * PAIRS * image),
     ]
     return table(["what", "GB at most"], [(what, f"{size / 1e9:,.1f}") for what, size in rows])
 

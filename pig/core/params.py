@@ -37,6 +37,13 @@ class Data(Section):
     source: str
     size: Side
 
+    def check(self, name: str) -> None:
+        """Raise InputError, naming the file `name` of these settings, unless the archive of pairs is there."""
+        if self.source != "phantom" and not Path(self.source).is_file():
+            raise InputError(
+                f"{name}: data.source: expected the archive {self.source}; found none: `pig import`, or `dvc pull`"
+            )
+
 
 class Phantom(Section):
     patients: Count

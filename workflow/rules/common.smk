@@ -28,14 +28,10 @@ try:
         config, Params, "params.yaml", workflow.config_settings.config
     )  # --config wins over the profile
     check_methods(P.methods, "params.yaml: methods")
+    # Without its source Snakemake takes what is there for finished, whatever has changed.
+    P.data.check("params.yaml")
 except InputError as error:
     raise WorkflowError(str(error)) from None
-
-# Without its source Snakemake takes what is there for finished, whatever has changed.
-if P.data.source != "phantom" and not Path(P.data.source).is_file():
-    raise WorkflowError(
-        f"params.yaml: data.source: expected the archive {P.data.source}; found none: `pig import`, or `dvc pull`"
-    )
 
 FOLDS = range(P.folds.count)
 CHOSEN = [name for name in METHODS if name in P.methods]  # in the order of the table METHODS

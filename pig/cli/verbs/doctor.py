@@ -1,34 +1,46 @@
-"""Check this machine for a study: what is there, what is missing, and what to do about it.
+"""Check this machine for a study: what is missing, and what to do about it.
 
-Looks at Python and its packages, the settings and the data, the GPU, memory and disk against what the profile needs at
-most, the weights of InceptionV3 and their hash, git, DVC and its remote, and a lock that a killed run left. Changes
-nothing, and asks nobody over a network. A line is ok, warning (it works, but) or problem (it will not work); with
---quiet the first kind is left out. Exit code 1 if there is a problem.
+Makes the checks that a run makes at its start: settings, methods, data and the weights of InceptionV3. Then looks at
+Python and its packages, the GPU, cores and memory, the disk, git, DVC's remote, and a lock that a killed run left.
+Changes nothing, and asks nobody over a network. A line is ok, warning (it works, but) or problem (it will not work);
+with --quiet the first kind is left out. Exit code 1 if there is a problem.
 """
 
-import hashlib
 import os
 import platform
 import shutil
 import subprocess
 import sys
-import tempfile
-import zipfile
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from configparser import ConfigParser
-from configparser import Error as ConfigError
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from pig.cli.console import coloured, print_json
+from pig.cli.console import amount, coloured, print_json
 from pig.core import paths
 from pig.core.errors import InputError, plain
 
 if TYPE_CHECKING:
-    from pig.cli.doctor import Check, Remote
     from pig.core.params import Study
+
+Verdict: TypeAlias = Literal["ok", "warning", "problem"]
+Finding: TypeAlias = tuple[Verdict, str, str]  # verdict, what was found, what to do ("" if ok)
+COLOURS = {"ok": "32", "warning": "33", "problem": "31"}  # green, yellow, red
+INSTALL = "`make .venv` installs what the lock names"
+LARGE = 128  # pixels a side from which training on processors takes weeks to years (docs/scale.md)
+JOB = 1_100_000_000  # bytes of memory: the largest job of profile demo had 1,078 MB resident
+BESIDES = 2_000_000_000  # bytes of disk for networks, features and reports (docs/scale.md)
+CONTAINER = Path("/sys/fs/cgroup")  # a container's limits (cgroup v2)
+
+
+class Check(NamedTuple):
+    """One thing looked at."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    advice: str
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,30 +50,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    from pig.cli import doctor
-
-    found: list[Check] = []
-
-    def tell(check: "Check") -> None:
+    found = []
+    for check in checks(args):
         found.append(check)
         if not args.json and (check.verdict != "ok" or not args.quiet):
             print(_line(check), flush=True)  # some take seconds
-
-    try:
-        for check in checks(args):
-            tell(check)
-    except ImportError as error:  # the line of the packages says which are missing
-        tell(doctor.Check("imports", "problem", str(error), doctor.INSTALL))
     if args.json:
         print_json([check._asdict() for check in found])
     if any(check.verdict == "problem" for check in found):
         sys.exit(1)
 
 
-COLOURS = {"ok": "32", "warning": "33", "problem": "31"}  # green, yellow, red
-
-
-def _line(check: "Check") -> str:
+def _line(check: Check) -> str:
     verdict = f"{check.verdict:<8}"
     if coloured(sys.stdout):
         verdict = f"\x1b[{COLOURS[check.verdict]}m{verdict}\x1b[0m"
@@ -69,43 +69,37 @@ def _line(check: "Check") -> str:
     return f"{verdict} {check.name:<10} {plain(check.found)}{advice}"
 
 
-def checks(args: Namespace) -> Iterator["Check"]:
-    """All of them; where one cannot be made for the problem of another, that one's line stands alone."""
-    from pig.cli import doctor
-
-    yield from _environment()
+def checks(args: Namespace) -> Iterator[Check]:
+    """All of them; without valid settings, those that need none."""
+    yield _check("Python", python)
+    yield _check("packages", packages)
     try:
         p = _settings(args)
     except InputError as error:
-        yield doctor.settings(None, str(error))
+        yield Check("settings", "problem", str(error), "")
     else:
-        yield doctor.settings(p.profile, "")
-        pairs = _pairs(p)
-        yield doctor.data(p.data.source, pairs if isinstance(pairs, int) else None, str(pairs))
-        yield from _machine(p, pairs if isinstance(pairs, int) else 0)
-        yield _weights(p)
-    yield doctor.temporary(shutil.disk_usage(tempfile.gettempdir()).free, tempfile.gettempdir())
-    yield doctor.git(*_git())
+        yield Check("settings", "ok", f"profile {p.profile}", "")
+        yield _check("data", data, p, args.params)
+        yield _check("device", device, p.data.size)
+        yield _check("disk", disk, p)
+        yield _check("weights", weights, p)
+    yield _check("cores", cores)
+    yield _check("git", git)
+    yield _check("DVC", remote)
+    yield _check("lock", lock)
+
+
+def _check(name: str, look: Callable[..., Finding], *given: object) -> Check:
+    """What `look` finds; what stops it is a problem itself."""
     try:
-        yield doctor.remote(Path(".dvc").is_dir(), _remote(Path(".dvc")))
-    except InputError as error:
-        yield doctor.remote(True, None, str(error))
-    locks = Path(".snakemake/locks")
-    yield doctor.lock(locks.is_dir() and any(locks.iterdir()))
+        return Check(name, *look(*given))
+    except ImportError as error:
+        return Check(name, "problem", str(error), INSTALL)
+    except (InputError, OSError) as error:  # OSError: also a library of CUDA's that is not there
+        return Check(name, "problem", str(error), "")
 
 
-def _environment() -> Iterator["Check"]:
-    """Python and the packages, against what pig's own metadata, made from pyproject.toml, ask for."""
-    from pig.cli import doctor
-
-    try:
-        expected = metadata.metadata("pig")["Requires-Python"]
-    except metadata.PackageNotFoundError:
-        yield doctor.python(platform.python_version(), None)
-        return
-    yield doctor.python(platform.python_version(), expected)
-    installed = {doctor.normalised(each.name): each.version for each in metadata.distributions()}
-    yield doctor.packages(metadata.requires("pig") or [], installed)
+# ---------------------------- what a run checks at its start
 
 
 def _settings(args: Namespace) -> "Study":
@@ -118,65 +112,88 @@ def _settings(args: Namespace) -> "Study":
     return p
 
 
-def _pairs(p: "Study") -> int | str:
-    """How many pairs there are to learn from, or why that cannot be told."""
-    if p.data.source == "phantom":
-        return p.phantom.patients * len(p.phantom.views) * p.phantom.slices
-    if not Path(p.data.source).is_file():
-        return "no such file"
-    try:
-        with zipfile.ZipFile(p.data.source) as archive:
-            return sum(name.startswith("images/") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError) as error:
-        return f"expected an archive of pairs ({error})"
+def data(p: "Study", name: str) -> Finding:
+    """Whether the archive of pairs is there."""
+    p.data.check(name)
+    return "ok", p.data.source, ""
 
 
-def _machine(p: "Study", pairs: int) -> Iterator["Check"]:
-    """Device, cores, memory and disk against what `p` needs of each."""
-    from pig.cli import doctor
+def weights(p: "Study") -> Finding:
+    """What `pig features` would use: the extractor of the profile, else InceptionV3."""
+    import torch
 
-    try:
-        import torch
+    from pig.metrics import features
 
-        from pig.report import needs
-
-        trained = needs.training(p)
-    except (ImportError, OSError) as error:  # OSError: a library of CUDA's that is not there
-        yield doctor.Check("device", "problem", f"torch cannot be loaded: {error}", doctor.INSTALL)
-        return
-    except InputError as error:
-        yield doctor.settings(None, str(error))
-        return
-    largest = max(own.memory for own in trained.values())
-    gpus = {
-        f"{torch.cuda.get_device_name(i)} #{i}": torch.cuda.get_device_properties(i).total_memory
-        for i in range(torch.cuda.device_count())
-    }
-    driver, visible = shutil.which("nvidia-smi") is not None, len(os.sched_getaffinity(0))
-    yield doctor.device(gpus, driver, torch.version.cuda, p.data.size, largest)
-    yield doctor.cores(visible, _quota())
-    job = needs.LIBRARIES + needs.arrays(pairs, p.data.size) + (0 if gpus else largest)
-    yield doctor.memory(_memory(), 1 if gpus else visible, job)
-    sizes = {name: own.parameters for name, own in trained.items()}
-    study = sum(needs.disk(p, pairs, needs.counts(p), sizes))
-    there = sum(path.stat().st_size for path in Path(paths.folder(p.profile)).rglob("*") if path.is_file())
-    yield doctor.disk(shutil.disk_usage(".").free, there, study, os.access(".", os.W_OK))
+    own, device = p.fidelity, torch.device("cpu")
+    if own.extractor is None:
+        return "ok", features.inception(features.find_weights(None, os.environ), device).name, ""
+    return "ok", features.pinned(Path(own.extractor), own.extractor_sha256, device).name, ""
 
 
-CONTAINER = Path("/sys/fs/cgroup")  # where a container's limits are told (cgroup v2)
+# ---------------------------- the machine
 
 
-def _memory() -> int:
-    """Bytes of memory that jobs here may use together."""
-    whole = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    (limit,) = _limit("memory.max", "max")
-    return min(whole, int(limit)) if limit.isdecimal() else whole
+def python() -> Finding:
+    """The version against what pyproject.toml asks for."""
+    from packaging.specifiers import SpecifierSet
+
+    version, expected = platform.python_version(), metadata.metadata("pig")["Requires-Python"]
+    if SpecifierSet(expected).contains(version, prereleases=True):
+        return "ok", version, ""
+    advice = f"install a Python {expected} and run `make .venv PYTHON=/path/to/it`"
+    return "problem", f"{version}; expected {expected}", advice
 
 
-def _quota() -> float | None:
-    """Processors that a container's quota is worth; None without one."""
+def packages() -> Finding:
+    """Those that pyproject.toml asks for."""
+    from packaging.requirements import Requirement
+
+    lacking = []
+    for asked in map(Requirement, metadata.requires("pig") or []):
+        if asked.marker is not None and not asked.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = metadata.version(asked.name)
+        except metadata.PackageNotFoundError:
+            lacking.append(f"{asked.name} is missing")
+        else:
+            if not asked.specifier.contains(found, prereleases=True):
+                lacking.append(f"{asked.name} {found}, expected {asked.specifier}")
+    if lacking:
+        return "problem", "; ".join(lacking), INSTALL
+    return "ok", ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "snakemake", "dvc")), ""
+
+
+def device(size: int) -> Finding:
+    """The GPUs that torch finds; without one, whether images of `size` pixels a side want one."""
+    import torch
+
+    if count := torch.cuda.device_count():
+        gpus = [torch.cuda.get_device_properties(i) for i in range(count)]
+        return "ok", ", ".join(f"{gpu.name} ({amount(gpu.total_memory)})" for gpu in gpus), ""
+    if shutil.which("nvidia-smi") is not None:
+        built = f"for CUDA {torch.version.cuda}" if torch.version.cuda else "without CUDA"
+        advice = "install a torch that is built for your driver's CUDA; look at CUDA_VISIBLE_DEVICES and `nvidia-smi`"
+        return "warning", f"a GPU's driver, but torch, built {built}, finds no GPU", advice
+    if size >= LARGE:
+        advice = f"use a machine with a GPU, or a profile of images below {LARGE} pixels (docs/scale.md)"
+        return "warning", f"no GPU for images of {size}x{size}", advice
+    return "ok", f"no GPU; processors will do for images of {size}x{size}", ""
+
+
+def cores() -> Finding:
+    """As many jobs start as cores are seen: whether a container's quota and the memory are enough for them."""
+    seen = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     share, period = _limit("cpu.max", "max 100000")
-    return int(share) / int(period) if share.isdecimal() else None
+    quota = int(share) / int(period) if share.isdecimal() else seen
+    (limit,) = _limit("memory.max", "max")
+    memory = min(memory, int(limit)) if limit.isdecimal() else memory
+    found = f"{seen}, of which {min(quota, seen):g} may be used, and {amount(memory)} of memory"
+    few = max(1, min(int(quota), memory // JOB))
+    if few >= seen:
+        return "ok", found, ""
+    return "warning", found, f"run fewer jobs at once: `make study CORES={few}`"
 
 
 def _limit(name: str, otherwise: str) -> list[str]:
@@ -184,64 +201,68 @@ def _limit(name: str, otherwise: str) -> list[str]:
     return (file.read_text(encoding="ascii") if file.is_file() else otherwise).split()
 
 
-def _weights(p: "Study") -> "Check":
-    """What `pig features` would find: the extractor of the profile, else InceptionV3."""
-    from pig.cli import doctor
-    from pig.metrics import features
-
-    own = p.fidelity
-    try:
-        path = Path(own.extractor) if own.extractor else features.find_weights(None, os.environ)
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    except InputError as error:
-        return doctor.weights(None, None, str(error))
-    except OSError as error:
-        return doctor.weights(str(error.filename), None, f"it cannot be read: {error.strerror}")
-    if own.extractor:
-        name = "that of fidelity.extractor_sha256" if sha256 == own.extractor_sha256 else None
-        return doctor.weights(str(path), name, f"fidelity.extractor_sha256: the file's is {sha256}")
-    known = features.KNOWN.get(sha256)
-    return doctor.weights(
-        str(path), known and known.name, f"sha256 {sha256[:12]}..: remove it, or {features.HELP}"
-    )
+def disk(p: "Study") -> Finding:
+    """Free bytes against all samples, uncompressed, in shards and merged, and DVC's copy of them."""
+    if not os.access(".", os.W_OK):
+        return "problem", "this folder cannot be written", "work in a folder of your own"
+    number = len(p.methods) * p.folds.count * max(*p.segmentation.doses, p.fidelity.slices)
+    study = 2 * number * p.data.size**2 + BESIDES
+    run = Path(paths.folder(p.profile))
+    there = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+    free, left = shutil.disk_usage(".").free, max(study - there, 0)
+    found = f"{amount(free)} free; the study takes up to {amount(left)} more"
+    if free < left:
+        return "problem", found, "free some, or work on another disk"
+    if free < left + study:
+        advice = "enough for `make study`; `dvc repro` copies all into its cache where the file system has no reflinks"
+        return "warning", f"{found}, and DVC's cache {amount(study)}", advice
+    return "ok", found, ""
 
 
-def _git() -> tuple[str | None, bool]:
-    """The version of git, and whether this folder is in a repository."""
+# ---------------------------- git, DVC, Snakemake
+
+
+def git() -> Finding:
+    """Whether git is there, and this folder in a repository."""
     if shutil.which("git") is None:
-        return None, False
-    told = [
-        subprocess.run(["git", *words], capture_output=True, text=True, check=False)
-        for words in (["--version"], ["rev-parse", "--git-dir"])
-    ]
-    return told[0].stdout.strip(), told[1].returncode == 0
+        advice = "install git: networks record the revision that made them, and DVC needs it"
+        return "warning", "not installed", advice
+    if subprocess.run(["git", "rev-parse", "--git-dir"], capture_output=True, check=False).returncode:
+        return "warning", "this folder is in no repository", "work in a clone, or `git init`: DVC needs it"
+    return "ok", "this folder is in a repository", ""
 
 
-def _remote(folder: Path) -> "Remote | None":
-    """The default remote that DVC's settings name, the user's and those of `folder`; None without one."""
-    from pig.cli.doctor import Remote
+def remote() -> Finding:
+    """DVC's default remote. A folder must be there, or its parent; others are not contacted."""
+    from dvc.config import Config, ConfigError
 
-    user = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config", "dvc")
-    both = ConfigParser(interpolation=None)
-    local = ConfigParser(interpolation=None)
-    for file, parser in (
-        (user / "config", both),
-        (folder / "config", both),
-        (folder / "config.local", local),
-    ):
-        try:
-            parser.read(file, encoding="utf-8")
-        except (ConfigError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: expected DVC's settings; {error}") from None
-    both.read_dict(local)
-    name = both.get("core", "remote", fallback="")
-    section = f"'remote \"{name}\"'"
-    url = both.get(section, "url", fallback="")
-    if not name or not url:
-        return None
+    if not Path(".dvc").is_dir():
+        return "warning", "no .dvc here: results are kept by nobody", "work in a clone, or `dvc init`"
+    try:
+        config = Config(dvc_dir=".dvc")
+    except ConfigError as error:
+        return "problem", str(error), "mend .dvc/config, or write it anew with `dvc remote add`"
+    name = config["core"].get("remote")
+    url = config["remote"].get(name, {}).get("url")
+    if not url:
+        advice = "to share results: `dvc remote add --default store /a/folder` (docs/data.md)"
+        return "warning", "no default remote: results stay on this machine", advice
+    found = f"remote {name}: {url}"
     if "://" in url:
-        keys = local.has_section(section) and any("key" in key for key in local[section])
-        return Remote(name, url, folder=False, keys=keys)
-    place = folder / url
-    nearest = place if place.exists() else place.parent
-    return Remote(name, url, True, place.is_dir(), nearest.is_dir() and os.access(nearest, os.W_OK))
+        return "ok", f"{found}, not contacted", ""
+    place = Path(url)
+    if os.access(place if place.exists() else place.parent, os.W_OK):  # the first push makes the folder
+        return "ok", found, ""
+    if place.exists():
+        advice = "`dvc pull` works; ask its owner to let you push"
+        return "warning", f"{found} cannot be written", advice
+    return "problem", f"{found} is not there", "mount it, or change it: `dvc remote modify`"
+
+
+def lock() -> Finding:
+    """Whether Snakemake holds this folder, or a killed one left its lock."""
+    locks = Path(".snakemake/locks")
+    if locks.is_dir() and any(locks.iterdir()):
+        advice = "if none is running here, one was killed: `.venv/bin/snakemake --unlock`"
+        return "warning", "Snakemake holds this folder", advice
+    return "ok", "no Snakemake holds this folder", ""
