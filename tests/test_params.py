@@ -12,6 +12,7 @@ from pig.models.table import Params
 
 FILE = Path(__file__).parent.parent / "params.yaml"
 RAW = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+PAPER = {**RAW, "profile": "paper"}
 SECTIONS = [name for name, value in RAW.items() if isinstance(value, dict) and name != "profiles"]
 
 
@@ -27,17 +28,11 @@ def test_the_default_profile_is_demo():
 def test_paper_is_the_paper():
     p = load(FILE, Params, "paper")
     assert (p.data.size, p.phantom.patients, p.folds.count, p.folds.leak) == (512, 367, 5, False)
-    assert (p.process.T, p.process.schedule, p.process.beta_1, p.process.beta_T) == (
-        1024,
-        "linear",
-        1e-4,
-        0.02,
-    )
+    assert p.process.model_dump() == {"T": 1024, "schedule": "linear", "beta_1": 1e-4, "beta_T": 0.02}
     assert (p.sampling.steps, p.sampling.ddpm_steps, p.sampling.guide) == (256, 1024, "x0_hat")
     assert (p.sampling.solver, p.sampling.spacing) == ("ddim", "trailing")
-    assert {p.guider.prediction, p.guided.prediction, p.ddpm.prediction} == {"eps"}
-    assert {p.guider.min_snr, p.guided.min_snr, p.ddpm.min_snr} == {None}
-    assert {p.guider.max_snr, p.guided.max_snr, p.ddpm.max_snr} == {None}
+    for net in (p.guider, p.guided, p.ddpm):
+        assert (net.prediction, net.min_snr, net.max_snr) == ("eps", None, None)
     assert (p.guided.loss_weight, p.guided.clip_guide, p.guided.initial_weights) == ("none", False, None)
     assert p.fidelity.slices == 2048
     assert p.segmentation.doses == [1024, 2048, 3072]
@@ -52,30 +47,28 @@ def test_paper_is_the_paper():
 
 def test_steps_spaced_by_log_snr_need_not_divide_T():
     over = {"sampling": {"spacing": "log_snr", "steps": 25}}
-    assert resolve(overlay({**RAW, "profile": "paper"}, over), Params).sampling.steps == 25
+    assert resolve(PAPER, Params, over=over).sampling.steps == 25
 
 
 def test_paper_overrides_nothing():
     assert not RAW["profiles"]["paper"]
 
 
+def refused(raw, named):
+    """Resolving `raw` at profile paper ends in one line that begins with the key."""
+    with pytest.raises(InputError) as caught:
+        resolve(raw, Params)
+    assert str(caught.value).startswith(f"params.yaml: {named}: ")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("section", SECTIONS)
-def test_an_unknown_key_is_named(section):
-    with pytest.raises(InputError, match=rf"^params\.yaml: {section}\.surprise: unknown key$"):
-        resolve(overlay(RAW, {section: {"surprise": 1}}), Params)
-
-
-@pytest.mark.parametrize(("section", "key"), [(s, key) for s in SECTIONS for key in RAW[s]])
-def test_a_missing_key_is_named(section, key):
-    rest = {**RAW, section: {k: v for k, v in RAW[section].items() if k != key}, "profile": "paper"}
-    with pytest.raises(InputError, match=rf"^params\.yaml: {section}\.{key}: missing key$"):
-        resolve(rest, Params)
-
-
-@pytest.mark.parametrize(("section", "key"), [(s, key) for s in SECTIONS for key in RAW[s]])
-def test_an_ill_typed_key_is_named(section, key):
-    with pytest.raises(InputError, match=rf"^params\.yaml: {section}\.{key}"):
-        resolve(overlay({**RAW, "profile": "paper"}, {section: {key: {"not": "this"}}}), Params)
+def test_an_unknown_a_missing_and_an_ill_typed_key_are_named(section):
+    refused(overlay(PAPER, {section: {"surprise": 1}}), f"{section}.surprise")
+    for key in RAW[section]:
+        rest = {name: value for name, value in RAW[section].items() if name != key}
+        refused({**PAPER, section: rest}, f"{section}.{key}")
+        refused(overlay(PAPER, {section: {key: {"not": "this"}}}), f"{section}.{key}")
 
 
 @pytest.mark.parametrize(
@@ -93,15 +86,15 @@ def test_an_ill_typed_key_is_named(section, key):
         ({"sampling": {"spacing": "log_snr", "ddpm_steps": 2000}}, "sampling.ddpm_steps"),
         ({"sampling": {"solver": "euler"}}, "sampling.solver"),
         ({"data": {"size": 500}}, "data.size"),
+        ({"augmentation": {"scale": [2.0, 1.0]}}, "augmentation.scale"),
+        ({"segmentation": {"depth": 5, "decoder_channels": [8]}}, "segmentation"),
         ({"profile": "papper"}, "profile"),
+        ({"profile": ["paper"]}, "profile"),
         ({"trainning": {}}, "trainning"),
     ],
 )
 def test_a_bad_value_is_named_in_one_line(change, named):
-    with pytest.raises(InputError) as caught:
-        resolve(overlay({**RAW, "profile": "paper"}, change), Params)
-    assert str(caught.value).startswith(f"params.yaml: {named}: ")
-    assert "\n" not in str(caught.value)
+    refused(overlay(PAPER, change), named)
 
 
 def test_the_command_line_wins_over_the_profile():
@@ -119,11 +112,11 @@ def test_a_profile_names_only_keys_that_exist(profile):
 
 
 def test_a_file_that_is_none_or_no_yaml_is_named(tmp_path):
-    with pytest.raises(InputError, match=r"nowhere\.yaml: expected a file of settings"):
+    with pytest.raises(InputError, match=r"nowhere\.yaml"):
         load(tmp_path / "nowhere.yaml", Params)
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1\nb: 2\n")
-    with pytest.raises(InputError, match=r"broken\.yaml: expected YAML"):
+    with pytest.raises(InputError, match=r"broken\.yaml"):
         load(broken, Params)
 
 
@@ -137,10 +130,9 @@ def test_a_job_reads_back_the_sections_that_it_was_given():
     back = from_json(to_json(p, "network", "process"), ["process", "network"], Params, "--cfg")
     assert (back.network, back.process) == (p.network, p.process)
     assert not hasattr(back, "training")
-    with pytest.raises(InputError, match="expected the section training"):
-        from_json(to_json(p, "network"), ["training"], Params, "--cfg")
-    with pytest.raises(InputError, match="expected JSON"):
-        from_json("{", ["training"], Params, "--cfg")
+    for text, named in ((to_json(p, "network"), "training"), ("{", "")):
+        with pytest.raises(InputError, match=f"^--cfg: {named}"):
+            from_json(text, ["training"], Params, "--cfg")
 
 
 def test_every_section_is_typed_and_every_type_has_its_section():

@@ -3,13 +3,20 @@
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from pig.core.errors import InputError
 
@@ -23,14 +30,29 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
-NODES, LENGTH, DEPTH = 100_000, 10**6, 100  # values, characters and nested brackets of a file of settings
+TwoOrMore = Annotated[int, Field(ge=2)]
 Sections = SimpleNamespace  # one attribute a section, e.g. sections.network.width
 
 
-class Section(BaseModel):
+def _ascending(ends: list[float]) -> list[float]:
+    if ends[0] > ends[1]:
+        raise ValueError(f"expected [least, most]; found {ends}")
+    return ends
+
+
+Range = Annotated[list[Positive], Field(min_length=2, max_length=2), AfterValidator(_ascending)]
+
+
+class Known(BaseModel):
+    """Values that are checked and frozen. Keys that it does not know are left aside."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+
+
+class Section(Known):
     """A section of params.yaml; params.yaml itself says what each key means, its unit and origin."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid")
 
 
 class Data(Section):
@@ -53,7 +75,7 @@ class Phantom(Section):
 
 
 class Folds(Section):
-    count: Annotated[int, Field(ge=2)]
+    count: TwoOrMore
     validation: Share
     seed: Seed
     leak: bool
@@ -68,10 +90,8 @@ class Network(Section):
     groups: Channels
 
 
-class Built(BaseModel):
-    """The sections that a network is made from: of most `network` alone. Other keys, as in a header, are left aside."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
+class Built(Known):
+    """The sections that a network is made from: of most `network` alone."""
 
     network: Network
 
@@ -138,11 +158,11 @@ class Sampling(Section):
 
 
 class Fidelity(Section):
-    slices: Annotated[int, Field(ge=2)]
+    slices: TwoOrMore
     kid_subsets: Count
-    kid_subset_size: Annotated[int, Field(ge=2)]
+    kid_subset_size: TwoOrMore
     bootstrap: Count
-    extrapolation: Annotated[int, Field(ge=2)]
+    extrapolation: TwoOrMore
     neighbours: Count
     extractor: str | None
     extractor_sha256: str | None
@@ -156,13 +176,19 @@ class Fidelity(Section):
         return self
 
 
+def _one_channel_a_level(self: Any) -> Any:
+    if len(self.decoder_channels) != self.depth:
+        raise ValueError(f"decoder_channels: expected {self.depth}, one a level of depth")
+    return self
+
+
 class Segmentation(Section):
     doses: list[Count] = Field(min_length=1)
     encoder: str
     depth: Annotated[int, Field(ge=3, le=5)]
     decoder_channels: list[Count]
     steps: Count
-    batch: Annotated[int, Field(ge=2)]
+    batch: TwoOrMore
     learning_rate: Positive
     warmup: Annotated[int, Field(ge=0)]
     schedule: Literal["constant", "cosine"]
@@ -176,30 +202,18 @@ class Segmentation(Section):
     seeds: Count
     seed: Seed
 
-    @model_validator(mode="after")
-    def _one_channel_a_level(self) -> "Segmentation":
-        if len(self.decoder_channels) != self.depth:
-            raise ValueError(f"expected {self.depth} decoder_channels, one a level of depth")
-        return self
+    _levels = model_validator(mode="after")(_one_channel_a_level)
 
 
 class Augmentation(Section):
     flip: Chance
     rotation: Annotated[float, Field(ge=0, le=180)]
     shift: Chance
-    scale: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    scale: Range
     brightness: Chance
     contrast: Chance
-    blur: Annotated[list[Positive], Field(min_length=2, max_length=2)]
+    blur: Range
     noise: Chance
-
-    @model_validator(mode="after")
-    def _ascending(self) -> "Augmentation":
-        for key in ("scale", "blur"):
-            low, high = getattr(self, key)
-            if low > high:
-                raise ValueError(f"{key}: expected [least, most]; found [{low}, {high}]")
-        return self
 
 
 class Statistics(Section):
@@ -215,7 +229,7 @@ class Pairing(Section):
 
 
 class Figures(Section):
-    progression_steps: Annotated[int, Field(ge=2)]
+    progression_steps: TwoOrMore
     progression_pairs: Count
     sheet_pairs: Count
     dpi: Count
@@ -273,52 +287,29 @@ def load(path: str | Path, kind: type[Settings], profile: str | None = None) -> 
         InputError: no such file or profile; a key that is unknown, missing or of the wrong type.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        raw = yaml.load(Path(path).read_bytes(), _Once)
     except OSError as error:
         raise InputError(f"{path}: expected a file of settings ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: expected UTF-8; {error}") from error
-    raw = _yaml(text, str(path))
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{path}: expected YAML; {' '.join(str(error).split())}") from error
+    except ValueError as error:  # of the 32nd of a month, or a number of thousands of digits
+        raise InputError(f"{path}: expected numbers and text; {error}") from error
     if not isinstance(raw, dict):
         raise InputError(f"{path}: expected sections, found {type(raw).__name__}")
     return resolve({**raw, "profile": profile or raw.get("profile")}, kind, str(path))
 
 
-def _yaml(text: str, name: str) -> Any:
-    """The values in `text`, whose anchors may not blow up and whose keys are there once. Raises InputError."""
-    nested = accumulate((char in "[{") - (char in "]}") for char in text)
-    if len(text) > LENGTH or max(nested, default=0) > DEPTH:  # PyYAML would take its time
-        raise InputError(
-            f"{name}: expected at most {LENGTH} characters, and {DEPTH} brackets within each other"
-        )
-    try:
-        tree = yaml.compose(text, yaml.SafeLoader)
-        if tree is not None and _nodes(tree, {}, name) > NODES:
-            raise InputError(
-                f"{name}: expected at most {NODES} values with all anchors written out, found more"
+class _Once(yaml.SafeLoader):
+    """Of two equal keys of a section YAML would take the last."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode))
+        if twice := [key for key, number in keys.items() if number > 1]:
+            raise yaml.MarkedYAMLError(
+                problem=f"{twice[0]}: expected each key once", problem_mark=node.start_mark
             )
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{name}: expected YAML; {' '.join(str(error).split())}") from error
-    except InputError:
-        raise
-    except ValueError as error:  # of the 32nd of a month, or a number of thousands of digits
-        raise InputError(f"{name}: expected numbers and text; {error}") from error
-
-
-def _nodes(node: yaml.Node, known: dict[int, int], name: str) -> int:
-    """How many values `node` is with its aliases written out. Raises InputError for a loop, or a key twice."""
-    if id(node) not in known:
-        known[id(node)] = NODES + 1  # what is within itself has no end
-        below = [node.value] if isinstance(node, yaml.ScalarNode) else node.value
-        if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-            if twice := [key for key, number in Counter(keys).items() if number > 1]:
-                line = node.start_mark.line + 1
-                raise InputError(f"{name}: {twice[0]}: expected each key once in the section of line {line}")
-            below = [part for pair in node.value for part in pair]
-        known[id(node)] = 1 + sum(_nodes(part, known, name) for part in below if isinstance(part, yaml.Node))
-    return known[id(node)]
+        return node
 
 
 def resolve(
@@ -343,19 +334,19 @@ def resolve(
     changes = profiles[chosen] or {}
     if not isinstance(changes, dict):
         raise InputError(f"{name}: profiles.{chosen}: expected sections; found {changes!r}")
-    merged = overlay(overlay(base, changes), over or {})
-    try:
-        text = json.dumps(merged)
-    except (TypeError, ValueError, RecursionError) as error:  # a date, a set, a loop
-        raise InputError(f"{name}: expected numbers, text, lists and sections; {error}") from None
-    return _validated(kind, text, name)
+    return checked(kind, overlay(overlay(base, changes), over or {}), name)
 
 
-def _validated(kind: type[Kind], text: str, name: str, section: str = "") -> Kind:
+def checked(kind: type[Kind], raw: Any, name: str) -> Kind:
+    """`raw`, or the JSON in it, as settings, the header of a network, ..
+
+    Raises:
+        InputError: a key is unknown, missing or of the wrong type; it names `name`, where `raw` comes from.
+    """
     try:
-        return kind.model_validate_json(text)
+        return kind.model_validate_json(raw) if isinstance(raw, str) else kind.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{name}: {_explain(error, section)}") from None
+        raise InputError(f"{name}: {_explain(error)}") from None
 
 
 def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -369,7 +360,7 @@ def overlay(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_json(params: Study, *names: str) -> str:
     """The named sections as JSON: what a job is given, no more."""
-    return json.dumps({name: getattr(params, name).model_dump() for name in names}, sort_keys=True)
+    return json.dumps(params.model_dump(include=set(names)), sort_keys=True)
 
 
 def from_json(text: str, names: Iterable[str], whole: type[Study], option: str) -> Sections:
@@ -378,18 +369,8 @@ def from_json(text: str, names: Iterable[str], whole: type[Study], option: str) 
     Raises:
         InputError: names `option`, where the text comes from.
     """
-    try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{option}: expected JSON ({error})") from None
-    out = {}
-    for name in names:
-        if not isinstance(raw, dict) or name not in raw:
-            raise InputError(f"{option}: expected the section {name}")
-        kind = whole.model_fields[name].annotation
-        assert isinstance(kind, type) and issubclass(kind, Section)
-        out[name] = _validated(kind, json.dumps(raw[name]), option, name)
-    return Sections(**out)
+    kinds: dict[str, Any] = {name: (whole.model_fields[name].annotation, ...) for name in names}
+    return Sections(**dict(checked(create_model("Sections", __base__=Known, **kinds), text, option)))
 
 
 class Header(Built):
@@ -403,10 +384,8 @@ class Header(Built):
     size: Shape | None = None
 
 
-class SegmenterHeader(BaseModel):
+class SegmenterHeader(Known):
     """What the file of a segmenter says of it."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
     encoder: str
     depth: Annotated[int, Field(ge=3, le=5)]
@@ -415,26 +394,17 @@ class SegmenterHeader(BaseModel):
     seed: Seed
     size: Shape
 
-    @model_validator(mode="after")
-    def _one_channel_a_level(self) -> "SegmenterHeader":
-        if len(self.decoder_channels) != self.depth:
-            raise ValueError(f"decoder_channels: expected {self.depth}, one a level of depth")
-        return self
+    _levels = model_validator(mode="after")(_one_channel_a_level)
 
 
-def header(kind: type[Kind], raw: Mapping[str, Any], name: str) -> Kind:
-    """The header of the file `name` as a Header, a SegmenterHeader, .., each value checked. Raises InputError."""
-    return _validated(kind, json.dumps(raw), name)
-
-
-def _explain(error: ValidationError, section: str = "") -> str:
+def _explain(error: ValidationError) -> str:
     """The first complaint in one line: the key, what is wrong, what was found."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in [*([section] if section else []), *first["loc"]])
+    key = ".".join(map(str, first["loc"]))
     if first["type"] == "missing":
         return f"{key}: missing key"
     if first["type"] == "extra_forbidden":
         return f"{key}: unknown key"
     message = first["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(first["input"], dict) else f"; found {first['input']!r}"
+    found = "" if isinstance(first["input"], dict | list) else f"; found {first['input']!r}"
     return f"{key}: {message}{found}" if key else message

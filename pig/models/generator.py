@@ -118,7 +118,7 @@ class Model:
     def but(self, **changes: int) -> "Model":
         """The same with other values in `sampling`. Raises InputError if they do not suit the networks."""
         merged = {**self.sampling.model_dump(), **changes}
-        sampling = settings.header(settings.Sampling, merged, "sample")
+        sampling = settings.checked(settings.Sampling, merged, "sample")
         sampling.check(self.process.T, "the network's T")
         return replace(self, sampling=sampling)
 

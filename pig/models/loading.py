@@ -80,7 +80,7 @@ def read_config(path: Path) -> tuple[str, settings.Sampling]:
                 f"{path}: {key}: expected {wanted}, as `pig export` writes; found {found[key]!r}"
             )
     table.check_methods([found["method"]], f"{path}: method")
-    return found["method"], settings.header(settings.Sampling, found["sampling"], f"{path}: sampling")
+    return found["method"], settings.checked(settings.Sampling, found["sampling"], f"{path}: sampling")
 
 
 def read(
@@ -132,14 +132,14 @@ def read_net(path: str | Path, device: torch.device) -> File:
     """A trained network on `device`. Raises InputError."""
 
     def make(header: dict[str, Any]) -> nn.Module:
-        name = settings.header(settings.Header, header, str(path)).net
+        name = settings.checked(settings.Header, header, str(path)).net
         if name not in table.NETS:
             raise InputError(f"{path}: net is {name!r}; expected one of {', '.join(table.NETS)}")
         kind = net(name)
-        return kind.make(settings.header(kind.built, header, str(path)))
+        return kind.make(settings.checked(kind.built, header, str(path)))
 
     model, header = weights.read(path, ("net", "network", "prediction", "process"), make)
-    says = settings.header(settings.Header, header, str(path))
+    says = settings.checked(settings.Header, header, str(path))
     model = model.to(device).eval().requires_grad_(False)
     return File(Trained(model, says.prediction), header, says)
 

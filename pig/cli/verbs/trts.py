@@ -70,14 +70,14 @@ def _read(path: str, device: "torch.device") -> "tuple[SegmenterHeader, torch.nn
     """A segmenter and its header. Raises InputError, naming the file and what does not fit."""
     import torch
 
-    from pig.core.params import SegmenterHeader, header
+    from pig.core.params import SegmenterHeader, checked
     from pig.metrics import segmentation
     from pig.models import weights
 
     def make(raw: dict[str, Any]) -> torch.nn.Module:
-        of = header(SegmenterHeader, raw, path)
+        of = checked(SegmenterHeader, raw, path)
         return segmentation.build(of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
 
     keys = ("fold", "seed", "size", "encoder", "depth", "decoder_channels")
     model, raw = weights.read(path, keys, make)
-    return header(SegmenterHeader, raw, path), model.to(device)
+    return checked(SegmenterHeader, raw, path), model.to(device)
