@@ -643,7 +643,9 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         pytest.param(TEXT.replace("  count: 5", "\tcount: 5"), "line ", id="tab"),
         pytest.param(TEXT + LAUGHS, "a0", id="laughs"),
         pytest.param(
-            LAUGHS + TEXT.replace("doses: [", "doses: *a11  # ["), "segmentation.doses.0", id="in place"
+            LAUGHS + TEXT.replace("doses: [1024, 2048, 3072]", "doses: *a11"),
+            "segmentation.doses.0",
+            id="in place",
         ),
         pytest.param(TEXT + "x: &a [*a]\n", "x", id="loop"),
         pytest.param("[" * 20_000, "", id="deep"),
