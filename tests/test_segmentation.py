@@ -155,7 +155,7 @@ def test_scores_of_predictions_that_are_known():
 
 def test_images_without_masks_are_refused():
     pairs = discs(2)
-    with pytest.raises(InputError, match="2 images without masks"):
+    with pytest.raises(InputError, match="segmentation: expected pairs"):
         segmentation.examples(Pairs(pairs.images, None, pairs.table))
 
 

@@ -31,9 +31,8 @@ class Given:
 
     def of(self, numbers: range) -> tuple[Mask, list[str]]:
         """For the samples `numbers`: masks (N, H, W), and the ids of the pairs that they come from."""
-        assert self.pairs.masks is not None
         chosen = rows(numbers, len(self.pairs), self.seed)
-        masks = self.pairs.masks[chosen]
+        masks = self.pairs.need_masks()[chosen]
         if self.varied:
             images = self.pairs.images[chosen]
             masks = np.stack([vary(*each, self.seed) for each in zip(masks, images, numbers, strict=True)])

@@ -58,11 +58,9 @@ class PairDataset(Dataset[Item]):
         if split is not None and fold is not None:
             found = found.of(split, fold, role)
         name = source if isinstance(source, str | Path) else "pairs"
-        if found.masks is None:
-            raise InputError(f"{name}: expected pairs, found images without masks")
+        self.images, self.masks, self.table = found.images, found.need_masks(name), found.table
         if not len(found):
             raise InputError(f"{name}: expected at least one pair, found none with role {role}")
-        self.images, self.masks, self.table = found.images, found.masks, found.table
         self._ids, self._origins = (found.table[column].tolist() for column in ("id", "origin"))
         self.transform = transform
 

@@ -56,6 +56,12 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.images)
 
+    def need_masks(self, name: object = "pairs") -> Mask:
+        """The masks. Raises InputError, naming `name`, if there are only images."""
+        if self.masks is None:
+            raise InputError(f"{name}: expected pairs, found images without masks")
+        return self.masks
+
     def of(self, split: str | Path | pd.DataFrame, fold: int, *roles: str) -> "Pairs":
         """The pairs whose patients have one of `roles` in a fold of `split`: a file of `pig split`, or its table.
 

@@ -164,9 +164,10 @@ class Examples:
 
 def examples(pairs: Pairs, device: torch.device | str = "cpu") -> Examples:
     """The arrays of `pairs` as tensors on `device`. Raises InputError if there are none, or no masks."""
-    if pairs.masks is None or not len(pairs):
-        raise InputError(f"segmentation: expected pairs; found {len(pairs)} images without masks")
-    images, masks = (torch.from_numpy(a)[:, None].to(device) for a in (pairs.images, pairs.masks))
+    if not len(pairs):
+        raise InputError("segmentation: expected at least one pair, found none")
+    arrays = pairs.images, pairs.need_masks("segmentation")
+    images, masks = (torch.from_numpy(a)[:, None].to(device) for a in arrays)
     return Examples(images, masks)
 
 
@@ -242,13 +243,12 @@ def score(probabilities: NDArray[np.float32], pairs: Pairs, threshold: float) ->
 
     A pixel is lesion from `threshold` on; `overlap` has the rule about empty masks.
     """
-    if pairs.masks is None:
-        raise InputError("segmentation: expected pairs; found images without masks")
-    scores = [overlap(p >= threshold, mask) for p, mask in zip(probabilities, pairs.masks, strict=True)]
+    masks = pairs.need_masks("segmentation")
+    scores = [overlap(p >= threshold, mask) for p, mask in zip(probabilities, masks, strict=True)]
     frame = pd.DataFrame(scores, columns=SCORES)
     frame.insert(0, "id", pairs.table["id"].to_numpy())
     frame.insert(1, "patient", pairs.table["patient"].to_numpy())
-    frame["empty"] = [not mask.any() for mask in pairs.masks]
+    frame["empty"] = [not mask.any() for mask in masks]
     return frame
 
 

@@ -64,8 +64,7 @@ def losses(
 
     def tensors(pairs: Pairs) -> tuple[Tensor, Tensor]:
         """uint8 on the device: (masks, images), each (N, 1, H, W); scaled to [-1, 1] a batch at a time."""
-        assert pairs.masks is not None
-        masks = torch.from_numpy(pairs.masks).to(device, torch.uint8)[:, None]
+        masks = torch.from_numpy(pairs.need_masks()).to(device, torch.uint8)[:, None]
         return masks, torch.from_numpy(pairs.images).to(device)[:, None]
 
     data, validation = tensors(train), tensors(held_out)

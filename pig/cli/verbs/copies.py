@@ -37,10 +37,8 @@ def run(args: Namespace) -> None:
     def searched(path: str, labels: str) -> Set:
         """The pairs of an archive without their masks, which would take as much memory as the images."""
         pairs = read_archive(path)
-        if pairs.masks is None:
-            raise InputError(f"{path}: expected pairs, found images without masks")
-        table = pairs.table
-        return Set(pairs.images, lesions_of(pairs.masks), table["id"].tolist(), table[labels].tolist())
+        lesions, table = lesions_of(pairs.need_masks(path)), pairs.table
+        return Set(pairs.images, lesions, table["id"].tolist(), table[labels].tolist())
 
     real = searched(args.pairs, "patient")
     split = read_csv(args.split, columns=("id",), text=True)

@@ -55,9 +55,8 @@ def run(args: Namespace) -> None:
     pairs = read_archive(args.pairs)
     rows = candidates(args, pairs.table)
     if args.crops:
-        if pairs.masks is None:
-            raise InputError(f"{args.pairs}: expected pairs, found images without masks")
-        rows = [row for row in rows if pairs.masks[row].any()]
+        masks = pairs.need_masks(args.pairs)
+        rows = [row for row in rows if masks[row].any()]
         if len(rows) < 2:
             raise InputError(f"{args.pairs}: expected 2 or more slices with a lesion; found {len(rows)}")
     taken = pairs.select(features.choose(rows, args.number, chosen.seed))
@@ -68,8 +67,7 @@ def run(args: Namespace) -> None:
 
     images = list(taken.images)
     if args.crops:
-        assert taken.masks is not None
-        images = [features.crop(image, mask) for image, mask in zip(images, taken.masks, strict=True)]
+        images = [features.crop(*each) for each in zip(images, taken.need_masks(), strict=True)]
     store = Folder(Path(args.cache)) if args.cache else None
     computed = features.features(images, extractor, chosen.batch, store)
     label = f"features {Path(args.out).stem}{' crops' if args.crops else ''}"

@@ -83,6 +83,4 @@ def fold_of(place: Path) -> int:
 
 
 def _arrays(pairs: Any, path: str) -> tuple[Any, Any]:
-    if pairs.masks is None:
-        raise InputError(f"{path}: expected pairs, found images without masks")
-    return pairs.images, pairs.masks
+    return pairs.images, pairs.need_masks(path)

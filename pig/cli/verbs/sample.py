@@ -79,8 +79,8 @@ def run(args: Namespace) -> str:
     given = None
     if kind.masks:
         pairs = read_archive(args.pairs)
-        if pairs.masks is None or pairs.images.shape[1:] != model.size:
-            found = f"{pairs.images.shape[1:]} pixels" if pairs.masks is not None else "images without masks"
+        pairs.need_masks(args.pairs)
+        if (found := pairs.images.shape[1:]) != model.size:
             raise InputError(f"{args.pairs}: expected pairs of {model.size} pixels, found {found}")
         train = pairs.of(args.split, model.fold, "train")
         given = Given(train, kind.masks == "varied", model.seeds(range(1))[0])

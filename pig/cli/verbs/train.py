@@ -71,8 +71,7 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
     built_on = read_frozen(args, device)
     frozen = {name: file.trained for name, file in built_on.items()}
     pairs = read_archive(args.pairs)
-    if pairs.masks is None:
-        raise InputError(f"{args.pairs}: expected pairs, found images without masks")
+    pairs.need_masks(args.pairs)
     seen = pairs.of(args.split, args.fold, *(ROLES if own.folds.leak else ROLES[:1]))
     held_out = pairs.of(args.split, args.fold, "validation")
 
