@@ -24,8 +24,9 @@ def read_csv(
     counts: Iterable[str] = (),
     numbers: Iterable[str] = (),
     text: bool = False,
+    separator: str = ",",
 ) -> pd.DataFrame:
-    """The table in `source`, a path or an open binary file: CSV with commas, UTF-8 with or without a BOM.
+    """The table in `source`, a path or an open binary file: CSV, UTF-8 with or without a BOM.
 
     Args:
         name: of the source, for errors; the path itself if not given.
@@ -42,7 +43,7 @@ def read_csv(
         with warnings.catch_warnings():
             # Where all rows are longer than the header pandas would cut them, with no more than a warning.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(source, dtype=kinds, keep_default_na=not text, index_col=False)
+            table = pd.read_csv(source, sep=separator, dtype=kinds, keep_default_na=not text, index_col=False)
     except (ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are among them
         raise InputError(f"{name}: expected a CSV table in UTF-8 ({' '.join(str(error).split())})") from None
     needed = (*columns, *counts, *numbers)

@@ -22,7 +22,16 @@ from pig.core.errors import InputError
 from pig.core.files import PREFIX, atomic
 from pig.core.reading import read_csv
 from pig.data.images import decode, encode
-from pig.data.pairs import Grey, Pairs, check_memory, check_table, dimensions, join_tables, table_csv
+from pig.data.pairs import (
+    Grey,
+    Pairs,
+    check_alike,
+    check_memory,
+    check_table,
+    dimensions,
+    join_tables,
+    table_csv,
+)
 
 PART = re.compile(r"([0-9a-f]{16})-(\d+)-(\d+)\.zip")  # job, first, end
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can tell
@@ -42,13 +51,13 @@ def write_batches(file: IO[bytes], table: pd.DataFrame, batches: Iterable[Pairs]
     Raises:
         InputError: batches of different sizes, masks in only some of them, or other pairs than the table's.
     """
-    ids, first = iter(table["id"]), None
+    ids, parts = iter(table["id"]), list[Pairs]()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         archive.comment = note.encode()
         archive.writestr(_info("pairs.csv"), table_csv(table))
         for batch in batches:
-            first = first or (batch.images.shape[1:], batch.masks is None)
-            _alike(*first, batch)
+            parts = [*parts[:1], batch.select([])]  # what the first is, and this one
+            check_alike(parts)
             for i, name in enumerate(batch.table["id"]):
                 if next(ids, None) != name:
                     raise InputError(f"expected the pairs of the table in its order, found {name!r}")
@@ -59,46 +68,37 @@ def write_batches(file: IO[bytes], table: pd.DataFrame, batches: Iterable[Pairs]
         raise InputError(f"expected the pairs of the table, but {left!r} is not among them")
 
 
-def _alike(shape: tuple[int, ...], maskless: bool, batch: Pairs) -> None:
-    if batch.images.shape[1:] != shape:
-        raise InputError(
-            f"expected pairs of one size, found {dimensions(shape)}, {dimensions(batch.images.shape[1:])}"
-        )
-    if (batch.masks is None) != maskless:
-        raise InputError("expected masks in all sets of pairs or in none, found some of each")
-
-
-def read_archive(file: str | Path | IO[bytes]) -> Pairs:
-    """Read and check an archive: its path, or the open binary file.
+def read_archive(path: str | Path) -> Pairs:
+    """Read and check an archive.
 
     Raises:
         InputError: names the archive, the member, and what was expected.
     """
-    with _opened(file) as (archive, name):
-        return _pairs(archive, name, _table(archive, name))
+    with _opened(path) as archive:
+        return _pairs(archive, _table(archive))
 
 
 def read_batches(path: str | Path, size: int) -> Iterator[Pairs]:
     """What `read_archive` reads, in batches of `size` pairs; raises as it does."""
-    with _opened(path) as (archive, name):
-        table, shape = _table(archive, name), ()
+    with _opened(path) as archive:
+        table, shape = _table(archive), ()
         for start in range(0, len(table), size):
-            batch = _pairs(archive, name, table[start : start + size], shape)
+            batch = _pairs(archive, table[start : start + size], shape)
             shape = batch.images.shape[1:]
             yield batch
 
 
 def read_table(path: str | Path) -> pd.DataFrame:
     """The table of an archive alone. Raises InputError."""
-    with _opened(path) as (archive, name):
-        return _table(archive, name)
+    with _opened(path) as archive:
+        return _table(archive)
 
 
 def read_note(path: str | Path) -> str:
     """The note of an archive, each member of which is whole. Raises InputError."""
-    with _opened(path) as (archive, name):
+    with _opened(path) as archive:
         for member in archive.namelist():
-            _content(archive, name, member)
+            _content(archive, member)
         return archive.comment.decode(errors="replace")
 
 
@@ -184,10 +184,10 @@ def _members(paths: Sequence[Path]) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
     """The members of the archive that joins those at `paths`; images are copied as they are."""
     yield _info("pairs.csv"), table_csv(join_tables(map(read_table, paths)))
     for path in paths:
-        with _opened(path) as (part, name):
+        with _opened(path) as part:
             for member in part.namelist():
                 if member != "pairs.csv":
-                    yield _info(member), _content(part, name, member)
+                    yield _info(member), _content(part, member)
 
 
 def _cost(path: Path) -> Cost:
@@ -203,45 +203,44 @@ def _cost(path: Path) -> Cost:
 
 
 @contextmanager
-def _opened(file: str | Path | IO[bytes]) -> Iterator[tuple[zipfile.ZipFile, str]]:
-    """The archive, and its name for complaints."""
-    if isinstance(file, str | Path):
-        with open(file, "rb") as opened, _opened(opened) as found:
-            yield found
-        return
-    name = str(getattr(file, "name", "archive"))
-    try:
-        archive = zipfile.ZipFile(file)
-    except Exception as error:  # arbitrary bytes make zipfile stumble in arbitrary ways
-        raise InputError(f"{name}: expected a ZIP archive of pairs ({error})") from None
-    with archive:
-        yield archive, name
+def _opened(path: str | Path) -> Iterator[zipfile.ZipFile]:
+    """The archive, whose `filename` is the path."""
+    with open(path, "rb") as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except Exception as error:  # arbitrary bytes make zipfile stumble in arbitrary ways
+            raise InputError(f"{path}: expected a ZIP archive of pairs ({error})") from None
+        with archive:
+            yield archive
 
 
-def _table(archive: zipfile.ZipFile, name: str) -> pd.DataFrame:
+def _table(archive: zipfile.ZipFile) -> pd.DataFrame:
+    name = archive.filename
     if twice := [member for member, number in Counter(archive.namelist()).items() if number > 1]:
         raise InputError(f"{name}: {twice[0]}: expected one member of that name, found several")
-    table = read_csv(io.BytesIO(_content(archive, name, "pairs.csv")), f"{name}: pairs.csv", text=True)
+    table = read_csv(io.BytesIO(_content(archive, "pairs.csv")), f"{name}: pairs.csv", text=True)
     check_table(table, f"{name}: pairs.csv")
     if table.empty:
         raise InputError(f"{name}: pairs.csv: expected at least one pair")
     return table
 
 
-def _pairs(archive: zipfile.ZipFile, name: str, table: pd.DataFrame, shape: tuple[int, ...] = ()) -> Pairs:
+def _pairs(archive: zipfile.ZipFile, table: pd.DataFrame, shape: tuple[int, ...] = ()) -> Pairs:
     """The pairs of some rows of the archive's table, all of one size: `shape`, or that of the first."""
-    images = _stack(archive, name, [f"images/{text}.png" for text in table["id"]], shape)
+    images = _stack(archive, [f"images/{text}.png" for text in table["id"]], shape)
     if not any(member.startswith("masks/") for member in archive.namelist()):
         return Pairs(images, None, table)
-    masks = _stack(archive, name, [f"masks/{text}.png" for text in table["id"]], images.shape[1:])
+    masks = _stack(archive, [f"masks/{text}.png" for text in table["id"]], images.shape[1:])
     for i in np.flatnonzero(((masks != 0) & (masks != 255)).any(axis=(1, 2))):
         found = np.setdiff1d(masks[i], [0, 255])[0]
-        raise InputError(f"{name}: masks/{table['id'].iloc[i]}.png: expected only 0 and 255, found {found}")
+        member = f"{archive.filename}: masks/{table['id'].iloc[i]}.png"
+        raise InputError(f"{member}: expected only 0 and 255, found {found}")
     return Pairs(images, masks > 0, table)
 
 
-def _content(archive: zipfile.ZipFile, name: str, member: str) -> bytes:
+def _content(archive: zipfile.ZipFile, member: str) -> bytes:
     """What a member holds, never more than BYTES of it in memory."""
+    name = archive.filename
     if member not in archive.NameToInfo:
         raise InputError(f"{name}: expected a member {member}")
     info = archive.getinfo(member)
@@ -258,12 +257,16 @@ def _content(archive: zipfile.ZipFile, name: str, member: str) -> bytes:
     return content
 
 
-def _stack(archive: zipfile.ZipFile, name: str, members: list[str], shape: tuple[int, ...] = ()) -> Grey:
+def _stack(archive: zipfile.ZipFile, members: list[str], shape: tuple[int, ...] = ()) -> Grey:
     """(N, H, W) pixels of the members, all of one size: `shape`, or that of the first."""
-    out: Grey | None = None
+    name, out = str(archive.filename), np.empty((0, 0, 0), np.uint8)
     for i, member in enumerate(members):
-        pixels = _pixels(archive, name, member)
-        if out is None:
+        content = _content(archive, member)
+        try:
+            pixels = decode(content)
+        except ValueError as error:
+            raise InputError(f"{name}: {member}: {error}") from None
+        if i == 0:
             shape = shape or pixels.shape
             check_memory(len(members), shape, name)
             out = np.empty((len(members), *shape), np.uint8)
@@ -271,16 +274,7 @@ def _stack(archive: zipfile.ZipFile, name: str, members: list[str], shape: tuple
             found = f"expected {dimensions(shape)} pixels (height x width), found {dimensions(pixels.shape)}"
             raise InputError(f"{name}: {member}: {found}")
         out[i] = pixels
-    assert out is not None
     return out
-
-
-def _pixels(archive: zipfile.ZipFile, name: str, member: str) -> Grey:
-    content = _content(archive, name, member)
-    try:
-        return decode(content)
-    except ValueError as error:
-        raise InputError(f"{name}: {member}: {error}") from None
 
 
 def _info(name: str) -> zipfile.ZipInfo:

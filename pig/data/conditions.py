@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from pig.data.pairs import Mask, Pairs, digest
+from pig.data.pairs import Grey, Mask, Pairs, digest
 
 SCALES = (0.75, 4 / 3)
 TRIES = 64
@@ -48,7 +47,7 @@ def rows(numbers: Iterable[int], available: int, seed: int) -> list[int]:
     ]
 
 
-def vary(mask: Mask, image: NDArray[np.uint8], number: int, seed: int) -> Mask:
+def vary(mask: Mask, image: Grey, number: int, seed: int) -> Mask:
     """`mask` (H, W) mirrored, scaled by 0.75 to 1.33 and moved to another place within the breast of its image.
 
     The breast is what is brighter than the blank part of the image, holes filled; an image without a blank part is
@@ -76,11 +75,12 @@ def vary(mask: Mask, image: NDArray[np.uint8], number: int, seed: int) -> Mask:
     return mask
 
 
-def tissue(image: NDArray[np.uint8]) -> Mask:
+def tissue(image: Grey) -> Mask:
     """The largest connected region brighter than 5 % of the image's 99th percentile, holes filled."""
-    bright = image > 0.05 * np.percentile(image, 99)
-    labels, found = ndimage.label(bright)
-    if not found:
-        return np.ones(image.shape, bool)
-    largest = np.argmax(np.bincount(labels.ravel())[1:]) + 1
-    return ndimage.binary_fill_holes(labels == largest)
+    return ndimage.binary_fill_holes(largest(image > 0.05 * np.percentile(image, 99)))
+
+
+def largest(pixels: Mask | Grey) -> Mask:
+    """The largest connected region of (H, W) pixels that are not 0; all pixels if there is none."""
+    labels, count = ndimage.label(pixels)
+    return labels == (np.bincount(labels.ravel())[1:].argmax() + 1 if count else 0)

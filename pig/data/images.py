@@ -3,15 +3,11 @@
 import io
 import warnings
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-from pig.data.pairs import PIXELS
-
-Grey: TypeAlias = NDArray[np.uint8]
+from pig.data.pairs import PIXELS, Grey
 
 
 def encode(pixels: Grey, smallest: bool = False) -> bytes:

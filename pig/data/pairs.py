@@ -5,7 +5,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -83,15 +83,19 @@ class Pairs:
 def concatenate(parts: Iterable[Pairs]) -> Pairs:
     """All pairs, in order. Raises InputError: different sizes, masks in only some, an id twice."""
     parts = list(parts)
+    check_alike(parts)
+    masks = None if parts[0].masks is None else np.concatenate([part.need_masks() for part in parts])
+    table = join_tables(part.table for part in parts)
+    return Pairs(np.concatenate([part.images for part in parts]), masks, table)
+
+
+def check_alike(parts: Sequence[Pairs]) -> None:
+    """Raise InputError if pairs are of different sizes, or only some have masks."""
     sizes = sorted({part.images.shape[1:] for part in parts})
     if len(sizes) != 1:
         raise InputError(f"expected pairs of one size, found {', '.join(map(dimensions, sizes)) or 'none'}")
-    given = [part.masks for part in parts if part.masks is not None]
-    if given and len(given) < len(parts):
-        raise InputError(f"expected masks in all {len(parts)} sets of pairs or in none, found {len(given)}")
-    masks = np.concatenate(given) if given else None
-    table = join_tables(part.table for part in parts)
-    return Pairs(np.concatenate([part.images for part in parts]), masks, table)
+    if len({part.masks is None for part in parts}) > 1:
+        raise InputError("expected masks in all sets of pairs or in none, found some of each")
 
 
 def join_tables(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
@@ -179,12 +183,8 @@ def split(table: pd.DataFrame, folds: int, validation: float, seed: int) -> pd.D
     fold, at least one and never all, is held out of training.
 
     Raises:
-        InputError: too few patients; a number of folds or a share that makes no sense.
+        InputError: too few patients.
     """
-    if folds < 2:
-        raise InputError(f"folds.count: expected 2 or more, found {folds}")
-    if not 0 < validation < 1:
-        raise InputError(f"folds.validation: expected a share between 0 and 1, found {validation}")
     counts = table["patient"].astype(str).value_counts().sort_index()
     needed = max(folds, 4 if folds == 2 else 3)  # one to test, one to validate, one to train
     if len(counts) < needed:

@@ -5,6 +5,7 @@ mask alike, and both are resized. Of patients, files and studies the archive hol
 of a DICOM file. Files that cannot be used are listed, each with its reason; --dry-run lists what is missing beforehand.
 """
 
+import json
 import os
 import re
 import secrets
@@ -124,8 +125,8 @@ def run(args: Namespace) -> str | None:
         found, size, crop, lambda slices: track(slices, len(slices), "import", unit="slice")
     )
     tell = say if args.skip_bad else complain
-    for name, reason in rejected:
-        tell(f"{name}: {reason}")
+    for error in rejected:
+        tell(str(error))
     if rejected and not args.skip_bad:
         raise InputError(f"{len(rejected)} files cannot be used (above): expected none, or --skip-bad")
     if args.kind == "folder" and args.patients is None:
@@ -142,7 +143,7 @@ def run(args: Namespace) -> str | None:
         if args.preview:
             files.enter_context(atomic(args.preview)).write(sheet)
         if args.report:
-            files.enter_context(atomic(args.report, "w")).write(_json(told))
+            files.enter_context(atomic(args.report, "w")).write(json.dumps(told, indent=2) + "\n")
     if args.json:
         print_json(told)
     _say_left_out(reasons)
@@ -198,13 +199,13 @@ def _tell(found: "Found", as_json: bool) -> None:
     patients = len({each.row["patient"] for each in found.slices})
     views = Counter(each.row["view"] for each in found.slices)
     reasons = left_out(found.rejected, found.skipped)
-    for name, reason in found.rejected:
-        say(f"{name}: {reason}")
+    for error in found.rejected:
+        say(str(error))
     shown = ", ".join(f"{view} {number}" for view, number in sorted(views.items()) if view)
     say(f"would read {len(found.slices)} slices of {patients} patients{f' ({shown})' if shown else ''}")
     _say_left_out(reasons)
     if as_json:
-        bad = [{"name": name, "reason": reason} for name, reason in found.rejected]
+        bad = [{"name": str(error.path), "reason": error.reason} for error in found.rejected]
         would = {"slices": len(found.slices), "patients": patients, "views": dict(sorted(views.items()))}
         print_json({**would, "left_out": reasons, "rejected": bad})
 
@@ -220,20 +221,13 @@ def _preview(found: "Found", pairs: "Pairs", crop: "Crop | None") -> bytes:
     from pig.data.readers.breast import small
     from pig.report import figures
 
-    assert pairs.masks is not None  # imported pairs have masks
     slices = {each.row["id"]: each for each in found.slices}
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), SHOWN)).round().astype(int))
     steps = []
     for i in chosen:
         opened = slices[pairs.table["id"][i]].read()
-        steps.append(figures.Steps(*small(opened, crop), pairs.images[i], pairs.masks[i]))
+        steps.append(figures.Steps(*small(opened, crop), pairs.images[i], pairs.need_masks()[i]))
     return figures.to_png(figures.before_after(steps), DPI)
-
-
-def _json(told: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(told, indent=2) + "\n"
 
 
 def _salt(path: Path) -> bytes:

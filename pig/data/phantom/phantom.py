@@ -39,14 +39,12 @@ def volumes(patients: int, views: Sequence[str], slices: int, size: int, seed: i
     """The same, one view of one patient at a time: patients x views sets of `slices` pairs.
 
     Raises:
-        InputError: an unknown view, or a number below 1 (size: below 16; seed: below 0).
+        InputError: a size below 16, or a view twice.
     """
-    given = {"patients": (patients, 1), "slices": (slices, 1), "size": (size, SMALLEST), "seed": (seed, 0)}
-    for name, (value, least) in given.items():
-        if value < least:
-            raise InputError(f"phantom.{name}: expected {least} or more, found {value}")
-    if not views or len(set(views)) < len(views) or not set(views) <= set(VIEWS):
-        raise InputError(f"phantom.views: expected some of {', '.join(VIEWS)}, found {list(views)}")
+    if size < SMALLEST:
+        raise InputError(f"data.size: expected {SMALLEST} or more of the phantom, found {size}")
+    if len(set(views)) < len(views):
+        raise InputError(f"phantom.views: expected each once, found {list(views)}")
     return (_view(patient, view, slices, size, seed) for patient in range(patients) for view in views)
 
 

@@ -11,15 +11,16 @@ import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pig.core.errors import InputError
 from pig.data.readers.breast import side
-from pig.data.readers.dicom import read_frame
-from pig.data.readers.folder import Found, Opened, Rejected, Slice, shown
-from pig.data.readers.listing import files_below, fit_name, known, read_tables
+from pig.data.readers.dicom import NO_SLICE, read_frame
+from pig.data.readers.folder import Found, Opened, Rejected, Slice, shown, usable
+from pig.data.readers.listing import MISSING, files_below, fit_name, known, read_tables
 from pig.data.readers.pixels import UnusableError
 from pig.data.readers.shapes import BOX_RULES, Box
 
@@ -58,16 +59,14 @@ def find(root: Path, rule: str, slices: int = 1, distortions: bool = True) -> Fo
     plain = sum(tuple(key) not in marked for key in paths[KEY].drop_duplicates().to_numpy())
     skipped = {"view without a box": plain, "architectural distortion": len(boxes) - len(masses)}
     places = {tuple(row[KEY]): row for _, row in paths.iterrows()}
-    out: list[Slice] = []
     rejected: Rejected = []
-    for names, lesions in masses.groupby(KEY, sort=True):
-        key = tuple(map(str, names))
-        try:
-            path = _file(root, key, places.get(key))
-            out += _view(path, key, lesions, rule, slices)
-        except UnusableError as error:
-            rejected.append((str(error.path), error.reason))
-    return Found(out, rejected, skipped)
+
+    def view(group: tuple[Any, pd.DataFrame]) -> list[Slice]:
+        key = tuple(map(str, group[0]))
+        return _view(_file(root, key, places.get(key)), key, group[1], rule, slices)
+
+    views = usable(view, masses.groupby(KEY, sort=True), rejected)
+    return Found([each for found in views for each in found], rejected, skipped)
 
 
 def latest(tables: Sequence[Path]) -> list[Path]:
@@ -83,32 +82,30 @@ def latest(tables: Sequence[Path]) -> list[Path]:
 def _file(root: Path, key: tuple[str, ...], row: "pd.Series[str] | None") -> Path:
     """The view's file: by either of its two paths, from `root`, the folder above, or a manifest's folder in it."""
     if row is None:
-        raise UnusableError(Path("-".join(key)), "missing: no path in the tables")
+        raise UnusableError(Path("-".join(key)), MISSING, "expected a path in the tables")
     for name in PLACES:
         place = PurePosixPath(row[name])
         if place.is_absolute() or ".." in place.parts:
-            raise UnusableError(Path(row[name]), "expected a path that stays in the folder")
+            raise UnusableError(Path(row[name]), "path that leads elsewhere", "expected it in the folder")
         for base in (root, root.absolute().parent, *sorted(root.glob("manifest-*"))):
             if row[name] and (base / place).is_file():
                 return base / place
-    raise UnusableError(Path(row[PLACES[0]]), "missing: no such file")
+    raise UnusableError(Path(row[PLACES[0]]), MISSING, "expected it below the folder")
 
 
 def _view(path: Path, key: tuple[str, ...], lesions: pd.DataFrame, rule: str, slices: int) -> list[Slice]:
     patient, study, view = key
     told = VIEW.fullmatch(view)
     if told is None or not patient:
-        raise UnusableError(path, f"expected a patient, and a view such as lcc or rmlo2; found {view}")
+        raise UnusableError(path, "no patient, or unknown view", f"expected one such as lcc; found {view}")
     if not lesions[NUMBERS].apply(lambda column: column.str.fullmatch(WHOLE)).all(axis=None):
-        raise UnusableError(path, f"expected whole numbers {', '.join(NUMBERS)} in the table of boxes")
+        raise UnusableError(path, "box that is none", f"expected whole numbers {', '.join(NUMBERS)}")
     numbers = lesions[NUMBERS].astype(float).astype(int).to_numpy()
     frames = int(numbers[0, -1])
     boxes: dict[int, list[int]] = {}  # frame -> rows of its lesions
     for i, (centre, *_) in enumerate(numbers):
         if not 0 <= centre < frames:
-            raise UnusableError(
-                path, f"expected a slice of 0..{frames - 1} in the table of boxes, found {centre}"
-            )
+            raise UnusableError(path, NO_SLICE, f"expected 0..{frames - 1} in the table, found {centre}")
         first = centre - (slices - 1) // 2
         for frame in range(max(0, first), min(frames, first + slices)):
             boxes.setdefault(frame, []).append(i)
@@ -141,5 +138,6 @@ def _read(path: Path, frame: int, frames: int, laterality: str, boxes: list[Box]
     for box in boxes:
         if not grey[box.seen(grey.shape)].size:
             height, width = grey.shape
-            raise UnusableError(path, f"expected a box within {width}x{height} pixels, found {tuple(box)}")
+            detail = f"expected it within {width}x{height} pixels, found {tuple(box)}"
+            raise UnusableError(path, "box outside of the image", detail)
     return Opened(stored, grey, np.logical_or.reduce([BOX_RULES[rule](grey, box) for box in boxes]))

@@ -3,15 +3,13 @@
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from pig.data.pairs import Pairs
+from pig.data.conditions import largest
+from pig.data.pairs import Grey, Mask, Pairs
 from pig.data.readers.folder import Crop, Opened
 from pig.data.readers.pixels import Pixels, Size, resize, resize_mask
 
-Grey: TypeAlias = NDArray[np.uint8]
-Mask: TypeAlias = NDArray[np.bool_]
 Box: TypeAlias = tuple[slice, slice]
 AIR = 0.05  # of the 99th percentile: darker is air
 THIN = 0.03  # of the shorter side: what is nowhere as thick and as tall is no breast, but a label or a film's edge
@@ -26,15 +24,8 @@ def breast_box(image: Grey, mask: Mask) -> Box:
     bright = (image > AIR * np.percentile(image, 99)).astype(np.uint8)
     side = 2 * max(1, round(THIN * min(image.shape) / 2)) + 1
     thick = _grow(ndimage.minimum_filter(bright, side, mode="constant"), side)
-    labels, count = ndimage.label(thick)
-    if count:
-        largest = (labels == np.bincount(labels.ravel())[1:].argmax() + 1).astype(np.uint8)
-        bright &= _grow(largest, 2 * side + 1)
-    kept = bright.astype(np.bool_) | mask
-    if not kept.any():
-        return slice(None), slice(None)
-    rows, columns = (np.flatnonzero(kept.any(axis=axis)) for axis in (1, 0))
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    kept = bright & _grow(largest(thick).astype(np.uint8), 2 * side + 1) | mask
+    return next(iter(ndimage.find_objects(kept)), (slice(None), slice(None)))
 
 
 def _grow(pixels: Grey, side: int) -> Grey:
@@ -50,10 +41,9 @@ def side(image: Pixels) -> str:
 def mirror(pairs: Pairs, to: str) -> Pairs:
     """All chest walls on one side, L or R: pairs that have it on the other are flipped, image and mask alike."""
     flipped = np.array([side(image) != to for image in pairs.images], np.bool_)
-    images, masks = pairs.images.copy(), None if pairs.masks is None else pairs.masks.copy()
-    images[flipped] = images[flipped, :, ::-1]
-    if masks is not None:
-        masks[flipped] = masks[flipped, :, ::-1]
+    images, masks = pairs.images.copy(), pairs.need_masks().copy()
+    for pixels in (images, masks):
+        pixels[flipped] = pixels[flipped, :, ::-1]
     return Pairs(images, masks, pairs.table)
 
 

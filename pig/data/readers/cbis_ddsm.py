@@ -9,23 +9,14 @@ A lesion's mask and its crop often share a series, in either order: the mask has
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pig.core.errors import InputError
 from pig.data.images import jpeg_shape
-from pig.data.readers.dicom import read_frame, read_header, read_mask
-from pig.data.readers.folder import (
-    Case,
-    Found,
-    Opened,
-    Rejected,
-    Slice,
-    read_case,
-    shown,
-)
+from pig.data.readers.dicom import Header, read_frame, read_header, read_mask
+from pig.data.readers.folder import Found, Opened, Rejected, Slice, read_case, shown, usable
 from pig.data.readers.listing import files_below, fit_name, known, read_tables
 from pig.data.readers.pixels import LOSSY, UnusableError, lesion
 
@@ -36,15 +27,7 @@ PATHOLOGIES = ("malignant", "benign", "benign_without_callback")
 SIDES = {"LEFT": "L", "RIGHT": "R"}
 
 
-class File(NamedTuple):
-    """A file of a series; patient is the PatientID of its header, "" where it has none."""
-
-    path: Path
-    patient: str
-    shape: tuple[int, int]
-
-
-Series = dict[str, list[File]]  # by SeriesInstanceUID
+Series = dict[str, list[Header]]  # by SeriesInstanceUID
 
 
 def find(root: Path, watch: Callable[[Sequence[Path]], Iterable[Path]] = iter) -> Found:
@@ -59,13 +42,9 @@ def find(root: Path, watch: Callable[[Sequence[Path]], Iterable[Path]] = iter) -
         raise InputError(f"{root}: expected {TABLES} in it or below")
     table = read_tables(tables, [PATIENT, SIDE, VIEW, PATHOLOGY, IMAGE, CROP, MASK])
     series, rejected = _series(files, watch)
-    slices = []
-    for key, lesions in table.groupby(IMAGE, sort=True):
-        try:
-            slices.append(_slice(str(key), lesions, series))
-        except UnusableError as error:
-            rejected.append((str(error.path), error.reason))
-    return Found(slices, rejected)
+    groups = table.groupby(IMAGE, sort=True)
+    slices = usable(lambda group: _slice(str(group[0]), group[1], series), groups, rejected)
+    return Found(list(slices), rejected)
 
 
 def _series(
@@ -76,40 +55,31 @@ def _series(
     rejected: Rejected = []
     dicoms = [path for path in files if path.suffix.lower() == ".dcm"]
     jpegs = [path for path in files if path.suffix.lower() in LOSSY and path.parent.parent.name == "jpeg"]
-    for path in watch(dicoms or jpegs):
-        try:
-            uid, file = _dicom(path) if dicoms else _jpeg(path)
-        except UnusableError as error:
-            rejected.append((str(error.path), error.reason))
-        else:
-            series.setdefault(uid, []).append(file)
+    for file in usable(read_header if dicoms else _jpeg, watch(dicoms or jpegs), rejected):
+        series.setdefault(file.series, []).append(file)
     return series, rejected
 
 
-def _dicom(path: Path) -> tuple[str, File]:
-    header = read_header(path)
-    return header.series, File(path, header.patient, header.shape)
-
-
-def _jpeg(path: Path) -> tuple[str, File]:
+def _jpeg(path: Path) -> Header:
     shape = jpeg_shape(path)
     if shape is None:
-        raise UnusableError(path, "not a whole image")
-    return path.parent.name, File(path, "", shape)
+        raise UnusableError(path, "broken file", "expected a whole image")
+    return Header(path, "", path.parent.name, shape)
 
 
 def _slice(key: str, lesions: pd.DataFrame, series: Series) -> Slice:
     """One image and all its lesions, or none of it: an image with a lesion that is not marked would be wrong."""
     image = _files(key, series)
     if len(image) != 1:
-        raise UnusableError(Path(key), f"expected one image file of that series, found {len(image)}")
+        raise UnusableError(Path(key), "no single file of the image", f"found {len(image)} of that series")
     masks = [_mask(row, image[0], series) for _, row in lesions.iterrows()]
     first = lesions.iloc[0]
     if not first[PATIENT] or len(lesions[[PATIENT, SIDE, VIEW]].drop_duplicates()) > 1:
-        raise UnusableError(image[0].path, "expected one patient, side and view in all rows of the table")
+        kind = "more or less than one patient, side and view"
+        raise UnusableError(image[0].path, kind, "expected one in all rows of the table")
     side, view = SIDES.get(first[SIDE].upper()), first[VIEW].upper()
     if side is None or view not in ("CC", "MLO"):
-        raise UnusableError(image[0].path, "expected a side LEFT or RIGHT and a view CC or MLO in the table")
+        raise UnusableError(image[0].path, "unknown side or view", "expected LEFT or RIGHT, CC or MLO")
     row = {
         "id": fit_name(f"{first[PATIENT]}_{side}_{view}_{_parts(key)[-1][-12:]}"),
         "patient": first[PATIENT],
@@ -131,31 +101,30 @@ def _parts(path: str) -> list[str]:
     """PatientID, StudyInstanceUID and SeriesInstanceUID of a path of the tables."""
     parts = path.split("/")
     if len(parts) < 4:
-        raise UnusableError(Path(path), "expected a path patient/study/series/file in the table")
+        raise UnusableError(Path(path), "path that leads elsewhere", "expected patient/study/series/file")
     return parts[:3]
 
 
-def _files(path: str, series: Series) -> list[File]:
+def _files(path: str, series: Series) -> list[Header]:
     patient, _, uid = _parts(path)
     return [file for file in series.get(uid, []) if file.patient in ("", patient)]
 
 
-def _mask(row: "pd.Series[str]", image: File, series: Series) -> Path:
+def _mask(row: "pd.Series[str]", image: Header, series: Series) -> Path:
     """The one file of a lesion's series that has the image's size; the others are crops."""
     files = {file.path: file.shape for key in (MASK, CROP) for file in _files(row[key], series)}
     fitting = sorted(path for path, shape in files.items() if shape == image.shape and path != image.path)
     if len(fitting) != 1:
         height, width = image.shape
         found = ", ".join(f"{w}x{h}" for h, w in files.values()) or "no file of that series"
-        raise UnusableError(
-            Path(row[MASK]), f"expected one mask of the image's size {width}x{height}, found {found}"
-        )
+        kind = "no single mask of the image's size"
+        raise UnusableError(Path(row[MASK]), kind, f"expected one of {width}x{height}, found {found}")
     return fitting[0]
 
 
 def _read(image: Path, masks: tuple[Path, ...]) -> Opened:
     if image.suffix.lower() in LOSSY:
-        opened = [read_case(Case("", "", image, mask)) for mask in masks]
+        opened = [read_case(image, mask) for mask in masks]
         stored, grey = opened[0].stored, opened[0].grey
         lesions = [each.mask for each in opened]
     else:
@@ -163,5 +132,5 @@ def _read(image: Path, masks: tuple[Path, ...]) -> Opened:
         lesions = [lesion(read_mask(mask), mask) for mask in masks]
     for path, found in zip(masks, lesions, strict=True):
         if not found.any():
-            raise UnusableError(path, "expected a lesion, found an empty mask")
+            raise UnusableError(path, "empty mask", "expected a lesion")
     return Opened(stored, grey, np.logical_or.reduce(lesions))

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset, config, dcmread
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, apply_windowing, get_decoder, pixel_array
 
+from pig.data.pairs import Grey, Mask
 from pig.data.readers.pixels import Pixels, UnusableError, window
 
+NO_SLICE = "slice that the volume lacks"
 MOST_PIXELS = 2**27  # of a frame: a header that claims more is not believed
 SHARED, EACH = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 PIXELS = (
@@ -41,12 +42,13 @@ class Frame(NamedTuple):
     """One frame, (H, W): the file's values, larger is brighter, and the same as grey levels 0..255."""
 
     stored: Pixels
-    grey: NDArray[np.uint8]
+    grey: Grey
 
 
 class Header(NamedTuple):
-    """What tells the files of a DICOM tree apart."""
+    """What tells the files of a tree apart; patient is "" where a file does not say."""
 
+    path: Path
     patient: str
     series: str
     shape: tuple[int, int]
@@ -55,12 +57,10 @@ class Header(NamedTuple):
 def read_header(path: Path) -> Header:
     """Of a file's identifying tags those that data sets are joined by. Raises UnusableError."""
     with _told(path):
-        tags = dcmread(
-            path,
-            stop_before_pixels=True,
-            specific_tags=["PatientID", "SeriesInstanceUID", "Rows", "Columns"],
-        )
-        return Header(str(tags.PatientID), str(tags.SeriesInstanceUID), (int(tags.Rows), int(tags.Columns)))
+        names = ["PatientID", "SeriesInstanceUID", "Rows", "Columns"]
+        tags = dcmread(path, stop_before_pixels=True, specific_tags=names)
+        shape = int(tags.Rows), int(tags.Columns)
+        return Header(path, str(tags.PatientID), str(tags.SeriesInstanceUID), shape)
 
 
 def read_frame(path: Path, number: int = 0, frames: int | None = None) -> Frame:
@@ -81,7 +81,7 @@ def read_frame(path: Path, number: int = 0, frames: int | None = None) -> Frame:
             grey, values = 255 - grey, values.max() - values.astype(np.float64)
         grey[padding] = 0
         if np.ptp(grey) == 0:
-            raise UnusableError(path, "a blank image, one grey level")
+            raise UnusableError(path, "blank image", "expected more than one grey level")
         return Frame(values, grey)
 
 
@@ -109,28 +109,28 @@ def _told(path: Path) -> Iterator[None]:
     except UnusableError:
         raise
     except InvalidDicomError:
-        raise UnusableError(path, "not a DICOM file") from None
+        raise UnusableError(path, "broken file", "expected a DICOM file") from None
     except Exception as error:
-        raise UnusableError(path, f"not a whole DICOM image ({type(error).__name__})") from None
+        detail = f"expected a whole DICOM image ({type(error).__name__})"
+        raise UnusableError(path, "broken file", detail) from None
 
 
 def _check(path: Path, tags: FileDataset, number: int, frames: int | None) -> None:
     found = int(tags.get("NumberOfFrames") or 1)
     if frames is not None and found != frames:
-        raise UnusableError(path, f"expected as many frames as the table says, {frames}, found {found}")
+        raise UnusableError(path, "volume of another length", f"expected {frames} frames, found {found}")
     if not 0 <= number < found:
-        raise UnusableError(path, f"expected a frame of 0..{found - 1}, found {number}")
+        raise UnusableError(path, NO_SLICE, f"expected 0..{found - 1}, found {number}")
     if not 0 < tags.Rows * tags.Columns <= MOST_PIXELS:
         size = f"{tags.Columns}x{tags.Rows}"
-        raise UnusableError(path, f"expected 1 to {MOST_PIXELS} pixels a frame, found {size}")
+        raise UnusableError(path, "image of too many pixels", f"expected 1 to {MOST_PIXELS}, found {size}")
     kind = tags.get("PhotometricInterpretation", "none")
     if tags.get("SamplesPerPixel") != 1 or kind not in ("MONOCHROME1", "MONOCHROME2"):
-        raise UnusableError(path, f"expected grey pixels, found {kind}")
+        raise UnusableError(path, "image in colour", f"expected grey pixels, found {kind}")
     syntax = tags.file_meta.TransferSyntaxUID
     if not get_decoder(syntax).is_available:
-        raise UnusableError(
-            path, f"expected a coding that an installed codec of pydicom reads, found {syntax.name}"
-        )
+        detail = f"expected a codec of pydicom for it, found {syntax.name}"
+        raise UnusableError(path, "coding that is not read", detail)
 
 
 def _part(tags: Dataset, group: str, number: int, names: tuple[str, ...]) -> Dataset:
@@ -147,7 +147,7 @@ def _part(tags: Dataset, group: str, number: int, names: tuple[str, ...]) -> Dat
     return part
 
 
-def _padding(raw: Pixels, tags: Dataset) -> NDArray[np.bool_]:
+def _padding(raw: Pixels, tags: Dataset) -> Mask:
     ends = [tags.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
     if ends[0] is None:
         return np.zeros(raw.shape, np.bool_)
@@ -155,7 +155,7 @@ def _padding(raw: Pixels, tags: Dataset) -> NDArray[np.bool_]:
     return (raw >= low) & (raw <= high)
 
 
-def _levels(values: Pixels, levels: Dataset, shown: NDArray[np.bool_], path: Path) -> NDArray[np.uint8]:
+def _levels(values: Pixels, levels: Dataset, shown: Mask, path: Path) -> Grey:
     """0..255 by the window, or by percentiles of the `shown` pixels where there is none that leaves any contrast."""
     grey = np.zeros(values.shape, np.uint8)
     if not shown.any():

@@ -4,20 +4,19 @@ An image is made grey and 8-bit (see `pixels.window`), blank borders are cut fro
 resized to one size, the aspect ratio not kept (paper: 512x512). An empty mask stays: a slice without lesion.
 """
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pig.core.errors import InputError
 from pig.core.reading import listed, read_csv
-from pig.data.pairs import Pairs, check_memory
+from pig.data.pairs import Grey, Mask, Pairs, check_memory
+from pig.data.readers.listing import fit_name
 from pig.data.readers.pixels import (
     LOSSY,
     Pixels,
@@ -30,29 +29,21 @@ from pig.data.readers.pixels import (
     window,
 )
 
-Crop: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.bool_]], tuple[slice, slice]]
-Rejected: TypeAlias = list[tuple[str, str]]  # (file, reason)
+Crop: TypeAlias = Callable[[Grey, Mask], tuple[slice, slice]]
+Rejected: TypeAlias = list[UnusableError]
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp", *LOSSY)
 FILES = ("stem", "id", "image", "file")  # columns of a table of patients, the first that is there
 PATIENTS = ("patient", "group", "patient_id")
-
-
-@dataclass(frozen=True)
-class Case:
-    """An image file and the mask file of the same name."""
-
-    id: str
-    patient: str
-    image: Path
-    mask: Path
 
 
 class Opened(NamedTuple):
     """One slice at full size: the file's own values, those as grey levels, and the lesion, each (H, W)."""
 
     stored: Pixels
-    grey: NDArray[np.uint8]
-    mask: NDArray[np.bool_]
+    grey: Grey
+    mask: Mask
 
 
 @dataclass(frozen=True)
@@ -75,6 +66,15 @@ class Found:
     skipped: Mapping[str, int] = field(default_factory=dict)
 
 
+def usable(read: Callable[[Given], Made], given: Iterable[Given], rejected: Rejected) -> Iterator[Made]:
+    """What `read` makes of each of `given`; an UnusableError is added to `rejected` instead."""
+    for each in given:
+        try:
+            yield read(each)
+        except UnusableError as error:
+            rejected.append(error)
+
+
 def read_all(
     found: Found, size: Size, crop: Crop | None, watch: Callable[[Sequence[Slice]], Iterable[Slice]] = iter
 ) -> tuple[Pairs, Rejected]:
@@ -90,36 +90,45 @@ def read_all(
     check_memory(len(found.slices), size, "size")
     images = np.empty((len(found.slices), *size), np.uint8)
     masks = np.empty(images.shape, np.bool_)
-    for each in watch(found.slices):
-        try:
-            _, image, mask = each.read()
-        except UnusableError as error:
-            rejected.append((str(error.path), error.reason))
-            continue
+    for row, (_, image, mask) in usable(lambda each: (each.row, each.read()), watch(found.slices), rejected):
         box = crop(image, mask) if crop else ...
         images[len(rows)], masks[len(rows)] = resize(image[box], size), resize_mask(mask[box], size)
-        rows.append(each.row)
+        rows.append(row)
     if not rows:
-        first = f"; the first of {len(rejected)} files: {': '.join(rejected[0])}" if rejected else ""
+        first = f"; the first of {len(rejected)} files: {rejected[0]}" if rejected else ""
         raise InputError(f"expected images with masks, found none of use{first}")
     return Pairs(images[: len(rows)], masks[: len(rows)], pd.DataFrame(rows)), rejected
 
 
 def find_folder(images: Sequence[Path], masks: Sequence[Path], patients: Mapping[str, str] | None) -> Found:
-    """Slices from files of images and masks.
+    """Slices by stem: `a.png` goes with the mask `a.*` or `a_mask.*`. Files that are no images are left out.
+
+    Images and masks may lie in one folder, where the masks are those named `_mask`.
 
     patients: stem of an image -> patient, or None: every image is a patient of its own.
     """
-    cases, rejected = match(images, masks, patients)
-    fixed = {"view": "", "slice": "", "origin": "folder", "seed": ""}
-    slices = [
-        Slice(
-            {"id": case.id, "patient": case.patient, "file": shown(case.image), **fixed},
-            partial(read_case, case),
-        )
-        for case in cases
-    ]
-    return Found(slices, rejected)
+    shared, rejected = set(images) & set(masks), Rejected()
+    image_of = _by_stem((path for path in images if path not in shared or not _is_mask(path)), rejected)
+    mask_of = _by_stem((path for path in masks if path not in shared or _is_mask(path)), rejected, "_mask")
+    slices: dict[str, Slice] = {}
+    for stem, image in image_of.items():
+        name = fit_name(stem)
+        patient = name if patients is None else patients.get(stem)
+        if stem not in mask_of:
+            rejected.append(UnusableError(image, "image without a mask", f"expected {stem} or {stem}_mask"))
+        elif patient is None:
+            rejected.append(UnusableError(image, "image without a patient", f"expected one for {stem}"))
+        elif (key := name.casefold()) in slices:  # ids are file names, on any system
+            detail = f"{name} is that of {slices[key].row['file']}"
+            rejected.append(UnusableError(image, "id of another image", detail))
+        else:
+            row = {"id": name, "patient": patient, "file": shown(image), "view": "", "slice": ""}
+            row |= {"origin": "folder", "seed": ""}
+            slices[key] = Slice(row, partial(read_case, image, mask_of[stem]))
+    for stem, mask in mask_of.items():
+        if stem not in image_of:
+            rejected.append(UnusableError(mask, "mask without an image", f"expected {stem}"))
+    return Found(list(slices.values()), rejected)
 
 
 def shown(path: Path) -> str:
@@ -146,33 +155,6 @@ def read_patients(path: Path) -> dict[str, str]:
     return {stem: patient for stem, patient in out.items() if patient}
 
 
-def match(
-    images: Sequence[Path], masks: Sequence[Path], patients: Mapping[str, str] | None
-) -> tuple[list[Case], Rejected]:
-    """Cases by stem: `a.png` goes with the mask `a.*` or `a_mask.*`. Files that are no images are left out.
-
-    Images and masks may lie in one folder, where the masks are those named `_mask`.
-    """
-    shared = set(images) & set(masks)
-    image_of, rejected = _by_stem([path for path in images if path not in shared or not _is_mask(path)])
-    mask_of, more = _by_stem([path for path in masks if path not in shared or _is_mask(path)], "_mask")
-    rejected += more
-    cases: dict[str, Case] = {}
-    for stem, image in image_of.items():
-        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", stem).lstrip(".-") or "_"
-        patient = name if patients is None else patients.get(stem)
-        if stem not in mask_of:
-            rejected.append((str(image), f"no mask named {stem} or {stem}_mask"))
-        elif patient is None:
-            rejected.append((str(image), f"no patient for {stem}"))
-        elif (key := name.casefold()) in cases:  # ids are file names, on any system
-            rejected.append((str(image), f"its id {name} is that of {cases[key].image.name}"))
-        else:
-            cases[key] = Case(name, patient, image, mask_of[stem])
-    alone = [(str(mask), f"no image named {stem}") for stem, mask in mask_of.items() if stem not in image_of]
-    return list(cases.values()), rejected + alone
-
-
 def _is_mask(path: Path) -> bool:
     return path.stem.endswith("_mask")
 
@@ -181,26 +163,20 @@ def _stem(path: Path) -> str:
     return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
-def _by_stem(paths: Iterable[Path], ending: str = "") -> tuple[dict[str, Path], Rejected]:
+def _by_stem(paths: Iterable[Path], rejected: Rejected, ending: str = "") -> dict[str, Path]:
     found: dict[str, Path] = {}
-    rejected = []
     for path in sorted(path for path in paths if path.suffix.lower() in SUFFIXES):
         stem = path.stem.removesuffix(ending)
-        if stem in found:
-            rejected.append((str(path), f"named as {found[stem].name} is"))
-        else:
-            found[stem] = path
-    return found, rejected
+        if found.setdefault(stem, path) != path:
+            rejected.append(UnusableError(path, "name of another image", f"that of {found[stem].name}"))
+    return found
 
 
-# --- one pair ---
-
-
-def read_case(case: Case) -> Opened:
+def read_case(image: Path, mask: Path) -> Opened:
     """Image and mask, of one size. Raises UnusableError."""
-    stored = decode(case.image)
-    image, mask = window(stored, case.image), lesion(decode(case.mask), case.mask)
-    if image.shape != mask.shape:
-        found = " and ".join(f"{w}x{h}" for h, w in (mask.shape, image.shape))
-        raise UnusableError(case.mask, f"expected the image's size, found {found} pixels (width x height)")
-    return Opened(stored, image, mask)
+    stored = decode(image)
+    grey, outlined = window(stored, image), lesion(decode(mask), mask)
+    if grey.shape != outlined.shape:
+        found = " and ".join(f"{w}x{h}" for h, w in (outlined.shape, grey.shape))
+        raise UnusableError(mask, "mask of another size", f"found {found} pixels (width x height)")
+    return Opened(stored, grey, outlined)

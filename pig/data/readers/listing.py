@@ -2,13 +2,15 @@
 
 import os
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from pig.core.errors import InputError
+from pig.core.reading import read_csv
+
+MISSING = "missing file"
 
 
 def read_table(path: Path, columns: Sequence[str], separator: str = ",") -> pd.DataFrame:
@@ -17,14 +19,7 @@ def read_table(path: Path, columns: Sequence[str], separator: str = ",") -> pd.D
     Raises:
         InputError: no such table.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # it only warns of rows that are too long
-            table = pd.read_csv(
-                path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
-            )
-    except (ValueError, pd.errors.ParserWarning) as error:  # errors of pandas and of decoding are ValueErrors
-        raise InputError(f"{path}: expected a CSV table ({' '.join(str(error).split())})") from None
+    table = read_csv(path, text=True, separator=separator)
     table.columns = table.columns.str.strip()
     if missing := [name for name in columns if name not in table]:
         found = ", ".join(map(str, table))

@@ -5,16 +5,16 @@ polygons, and reaches from j to j + 1 and i to i + 1 in boxes.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from pig.data.conditions import largest
+from pig.data.pairs import Grey, Mask
 from pig.data.readers.pixels import filled, otsu
 
-Grey: TypeAlias = NDArray[np.uint8]
-Mask: TypeAlias = NDArray[np.bool_]
 SMOOTH = 0.04  # standard deviation of the blur before a box is thresholded, in sides of the box
 FAR = 2**15  # pixels; no image is so large
 
@@ -54,9 +54,7 @@ def region(image: Grey, box: Box) -> Mask:
     place = box.seen(image.shape)
     part = image[place].astype(np.float32)
     blurred = ndimage.gaussian_filter(part, [SMOOTH * side for side in part.shape]).round().astype(np.uint8)
-    labels, count = ndimage.label(blurred > otsu(blurred))
-    largest = labels == (np.bincount(labels.ravel())[1:].argmax() + 1 if count else 0)
-    mask[place] = ndimage.binary_fill_holes(largest)
+    mask[place] = ndimage.binary_fill_holes(largest(blurred > otsu(blurred)))
     return mask
 
 
