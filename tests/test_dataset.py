@@ -80,7 +80,7 @@ def test_real_and_generated_pairs_add_up(run, samples):
 
 def test_pairs_of_another_size_do_not_add_up(samples):
     cropped = pig.PairDataset([(mask[:16, :8], image[:16, :8]) for mask, image in samples])
-    with pytest.raises(InputError, match=r"one size to add, found \(32, 32\) and \(16, 8\)"):
+    with pytest.raises(InputError, match="size"):
         pig.PairDataset(samples) + cropped
 
 
@@ -109,32 +109,32 @@ IMAGE, MASK = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.bool_)
 
 
 @pytest.mark.parametrize(
-    ("source", "complaint"),
+    ("source", "named"),
     [
-        ([], "pairs: expected at least one, found none"),
-        ([(None, IMAGE)], "expected masks and images, found images without masks"),
-        ([(MASK, IMAGE), (MASK, IMAGE[:2])], r"of one size, found \[\(2, 4\), \(4, 4\)\]"),
-        ([(MASK, IMAGE / 2)], r"images: expected \(N, H, W\) uint8, found \(1, 4, 4\) float64"),
-        ([(MASK * 255, IMAGE)], r"masks: expected \(1, 4, 4\) bool, found"),
+        ([], "pairs"),
+        ([(None, IMAGE)], "pairs: .* without masks"),
+        ([(MASK, IMAGE), (MASK, IMAGE[:2])], "pairs: .* size"),
+        ([(MASK, IMAGE / 2)], "images: .*float64"),
+        ([(MASK * 255, IMAGE)], "masks: .*bool"),
     ],
 )
-def test_what_are_no_pairs_is_refused(source, complaint):
-    with pytest.raises(InputError, match=complaint):
+def test_what_are_no_pairs_is_refused(source, named):
+    with pytest.raises(InputError, match=f"^{named}"):
         pig.PairDataset(source)
 
 
 def test_an_archive_without_masks_is_refused_by_name(tiny, tmp_path):
     sample(tiny, "ddim", tmp_path / "ddim.zip", 1)
-    with pytest.raises(InputError, match=r"ddim.zip: expected pairs, found images without masks"):
+    with pytest.raises(InputError, match=r"ddim\.zip: .*masks"):
         pig.PairDataset(tmp_path / "ddim.zip")
 
 
 def test_a_choice_that_makes_no_sense_is_refused(run):
-    with pytest.raises(InputError, match="split and fold: expected both or neither"):
+    with pytest.raises(InputError, match="split and fold"):
         pig.PairDataset(run / "pairs.zip", fold=0)
-    with pytest.raises(InputError, match="role 'training': expected some of train, validation, test"):
+    with pytest.raises(InputError, match="role 'training'"):
         pig.PairDataset(run / "pairs.zip", split=run / "split.csv", fold=0, role="training")
     table = pd.DataFrame(dict.fromkeys(COLUMNS, "") | {"id": ["a"]})
     one = pig.data.pairs.Pairs(IMAGE[None], MASK[None], table)
-    with pytest.raises(InputError, match="pairs: expected at least one pair, found none with role test"):
+    with pytest.raises(InputError, match=r"pairs: .*role test"):
         pig.PairDataset(one, split=pd.DataFrame({"id": ["a"], "fold0": ["train"]}), fold=0, role="test")

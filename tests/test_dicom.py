@@ -8,12 +8,13 @@ import pydicom
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_copies import breast, window_of, write_dicom
+from local_copies import window_of, write_dicom
 from pydicom import Dataset
 from pydicom.pixels import apply_windowing
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from pig.data.readers.dicom import read_frame, read_header
+from pig.data.readers import dicom
+from pig.data.readers.dicom import NO_SLICE, read_frame, read_header
 from pig.data.readers.pixels import UnusableError, window
 
 CODECS = {"none": None, "rle": RLELossless, "j2k": JPEG2000Lossless}
@@ -29,10 +30,7 @@ def ramp() -> np.ndarray:
 def test_every_frame_is_read_alone_whatever_its_coding(tmp_path, codec, monkeypatch):
     volume = np.random.default_rng(0).integers(0, 4096, (3, 40, 50), dtype=np.uint16)
     write_dicom(tmp_path / "a.dcm", volume, codec)
-    asked = []
-    from pig.data.readers import dicom
-
-    whole = dicom.pixel_array
+    asked, whole = [], dicom.pixel_array
     monkeypatch.setattr(
         dicom, "pixel_array", lambda path, index: asked.append(index) or whole(path, index=index)
     )
@@ -111,7 +109,7 @@ def test_signed_values_are_read(tmp_path, ramp):
 
 def test_a_header_tells_what_files_are_joined_by(tmp_path, ramp):
     write_dicom(tmp_path / "a.dcm", ramp, PatientID="X_1", SeriesInstanceUID="1.2.3")
-    assert read_header(tmp_path / "a.dcm") == ("X_1", "1.2.3", (40, 50))
+    assert read_header(tmp_path / "a.dcm") == (tmp_path / "a.dcm", "X_1", "1.2.3", (40, 50))
 
 
 def test_what_cannot_be_read_is_told_without_a_tag(tmp_path, ramp):
@@ -135,24 +133,19 @@ def test_what_cannot_be_read_is_told_without_a_tag(tmp_path, ramp):
     odd = pydicom.dcmread(tmp_path / "odd.dcm")
     odd.file_meta.TransferSyntaxUID = JPEGLSLossless
     odd.save_as(tmp_path / "odd.dcm")
-    for name, number, frames, reason in [
-        ("cut", 0, None, "not a whole DICOM image"),
-        ("rle", 0, None, "not a whole DICOM image"),
-        ("j2k", 0, None, "not a whole DICOM image"),
-        ("window", 0, None, "not a whole DICOM image"),
-        ("head", 0, None, "not a "),
-        ("text", 0, None, "not a DICOM file"),
-        ("empty", 0, None, "not a "),
-        ("blank", 0, None, "a blank image, one grey level"),
-        ("rgb", 0, None, "expected grey pixels, found RGB"),
-        ("huge", 0, None, "expected 1 to 134217728 pixels a frame, found 65535x65535"),
-        ("two", 2, None, r"expected a frame of 0\.\.1, found 2"),
-        ("two", 0, 3, "expected as many frames as the table says, 3, found 2"),
-        ("odd", 0, None, "expected a coding that an installed codec of pydicom reads, found JPEG-LS"),
+    broken = ("cut", "rle", "j2k", "window", "head", "text", "empty")
+    for name, number, frames, kind in [
+        *((name, 0, None, "broken file") for name in broken),
+        ("blank", 0, None, "blank image"),
+        ("rgb", 0, None, "image in colour"),
+        ("huge", 0, None, "image of too many pixels"),
+        ("two", 2, None, NO_SLICE),
+        ("two", 0, 3, "volume of another length"),
+        ("odd", 0, None, "coding that is not read"),
     ]:
-        with pytest.raises(UnusableError, match=reason) as error:
+        with pytest.raises(UnusableError) as error:
             read_frame(tmp_path / f"{name}.dcm", number, frames)
-        assert error.value.path == tmp_path / f"{name}.dcm"
+        assert (error.value.path, error.value.kind) == (tmp_path / f"{name}.dcm", kind)
         assert "nobody" not in str(error.value)
 
 
@@ -188,7 +181,3 @@ def test_real_film_mammograms_are_read():
     assert stored.dtype == np.uint16
     np.testing.assert_array_equal(stored, pydicom.dcmread(path).pixel_array)
     assert read_header(path).patient == "Mass-Test_P_00820_RIGHT_CC"
-
-
-def test_the_synthetic_breast_is_one():
-    assert breast("L")[:, 0].sum() > 0 == breast("L")[:, -1].sum()

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -26,7 +26,7 @@ from pig.core.params import from_json, load, resolve
 from pig.core.reading import read_csv, read_json
 from pig.data.archive import read_archive, write_archive
 from pig.data.pairs import COLUMNS, Pairs, digest, rows
-from pig.data.readers.folder import Case, read_case, read_patients
+from pig.data.readers.folder import read_case, read_patients
 from pig.data.readers.pixels import UnusableError, crop_box, lesion, resize, resize_mask
 from pig.metrics.features import Features, read_features, write_features
 from pig.models import weights
@@ -83,16 +83,7 @@ def refused(error: InputError) -> None:
     assert len(str(error).splitlines()) == 1 and len(str(error)) < 12 * LONGEST
 
 
-# --- pairs ---
-
-
-@given(pairs())
-def test_an_archive_gives_back_any_pairs(given):
-    content = packed(given)
-    found = read_archive(io.BytesIO(content))
-    assert digest(found) == digest(given)
-    assert found.table.equals(given.table)
-    assert packed(found) == content
+# --- whatever the bytes ---
 
 
 SOME = Pairs(
@@ -104,21 +95,146 @@ SOME = Pairs(
 )
 
 
-@given(spoilt(packed(SOME)))
-def test_a_spoilt_archive_is_read_or_refused(content):
-    found = read_or_refuse(read_archive, io.BytesIO(content))
-    assert found is None or found.images.shape[0] == len(found.table) > 0
-
-
-@given(st.sampled_from(["pairs.csv", "images/a.png", "masks/b.png"]), st.data())
-def test_spoilt_members_are_read_or_refused(member, data):
-    """With right checksums, which the test above hardly ever hits."""
+def encoded(kind: str) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(packed(SOME))) as old, zipfile.ZipFile(file, "w") as new:
+    smooth = np.add.outer(np.arange(12), np.arange(10)).astype(np.uint8) * 5
+    Image.fromarray(smooth).save(file, kind)
+    return file.getvalue()
+
+
+def image(path: Path) -> list[np.ndarray]:
+    """Image and mask, cropped and of 6 x 5 pixels."""
+    mask = path.with_name("mask.png")
+    if not mask.exists():
+        Image.fromarray(np.eye(12, 10, dtype=np.uint8)).save(mask)
+    opened = read_case(path, mask)
+    box = crop_box(opened.grey, opened.mask)
+    return [resize(opened.grey[box], (6, 5)), resize_mask(opened.mask[box], (6, 5))]
+
+
+SMALL = {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
+HEADER = json.dumps({"net": "guider", "network": {"width": 8}})
+
+
+def network(path: Path) -> dict[str, torch.Tensor]:
+    state, _ = weights.load(path)
+    weights.match(SMALL, state, path)
+    return state
+
+
+def saved(content: object, new: bool) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file, _use_new_zipfile_serialization=new)
+    return file.getvalue()
+
+
+def features() -> bytes:
+    file = io.BytesIO()
+    write_features(file, Features(np.ones((2, 3), np.float32), ["a", "b"], ["1", "2"], "s", "e", "h"))
+    return file.getvalue()
+
+
+def scores(path: Path) -> pd.DataFrame:
+    return read_csv(path, columns=("id",), counts=("fold",), numbers=("dice",))
+
+
+SAMPLING = load(PARAMS, Params, "smoke").sampling.model_dump()
+EXPORT = {"library_name": "pig", "format": 1, "method": "pig", "sampling": SAMPLING}
+CHECKPOINT = [SMALL, {"state": {}}, 3]  # even whole it is none of the authors' network
+READERS: dict[str, tuple[bytes, Callable[[Path], Any], Callable[[Any], object]]] = {
+    "archive": (packed(SOME), read_archive, lambda found: len(found.images) == len(found.table) > 0),
+    **{
+        kind: (encoded(kind), image, lambda found: [part.shape for part in found] == [(6, 5)] * 2)
+        for kind in ("PNG", "TIFF", "JPEG", "BMP")
+    },
+    "patients": (
+        'stem,patient,"no, te"\na,1,x\n"b ü.png",2,"y\nz"\n'.encode(),
+        read_patients,
+        lambda found: all(isinstance(stem, str) and patient for stem, patient in found.items()),
+    ),
+    "scores": (
+        b"id,fold,dice\na,0,0.5\nb,1,\n",
+        scores,
+        lambda found: (np.mod(found["fold"].astype(float), 1) == 0).all(),
+    ),
+    "settings": (
+        PARAMS.read_bytes(),
+        lambda path: load(path, Params),
+        lambda found: isinstance(found, Params),
+    ),
+    "network": (
+        weights.to_bytes(SMALL, metadata={weights.HEADER: HEADER}),
+        network,
+        lambda found: all(tensor.float().isfinite().all() for tensor in found.values()),
+    ),
+    "checkpoint": (saved(CHECKPOINT, True), weights.read_official, lambda found: False),
+    "old checkpoint": (saved(CHECKPOINT, False), weights.read_official, lambda found: False),
+    "features": (
+        features(),
+        read_features,
+        lambda found: len(found.values) == len(found.ids) and np.isfinite(found.values).all(),
+    ),
+    "report": (
+        b'{"set": "pig", "fid": 3.5}',
+        lambda path: read_json(path, {"set": str, "fid": int | float}),
+        lambda found: isinstance(found["set"], str),
+    ),
+    "config": (json.dumps(EXPORT).encode(), read_config, lambda found: found[0] in METHODS),
+}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("fuzz") / "file.bin"
+
+
+@pytest.mark.parametrize("kind", READERS)
+@given(data=st.data())
+def test_a_spoilt_file_is_read_or_refused(kind, data, path):
+    whole, read, right = READERS[kind]
+    path.write_bytes(data.draw(spoilt(whole)))
+    found = read_or_refuse(read, path)
+    assert found is None or right(found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("patients", b"stem,patient\na,1,2\n"),
+        ("patients", b"\xef\xbb\xbfstem,patient\na,1\n"),
+        ("settings", b"a: &a [*a]"),
+        ("settings", b"a: 2001-99-99"),
+        ("settings", b"{" * 5000),
+    ],
+)
+def test_what_was_found_once_is_read_or_refused(kind, content, path):
+    path.write_bytes(content)
+    _, read, right = READERS[kind]
+    found = read_or_refuse(read, path)
+    assert found is None or right(found)
+
+
+# --- pairs ---
+
+
+@given(given=pairs())
+def test_an_archive_gives_back_any_pairs(given, path):
+    content = packed(given)
+    path.write_bytes(content)
+    found = read_archive(path)
+    assert digest(found) == digest(given)
+    assert found.table.equals(given.table)
+    assert packed(found) == content
+
+
+@given(member=st.sampled_from(["pairs.csv", "images/a.png", "masks/b.png"]), data=st.data())
+def test_spoilt_members_are_read_or_refused(member, data, path):
+    """With right checksums, which spoilt archives hardly ever have."""
+    with zipfile.ZipFile(io.BytesIO(packed(SOME))) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             content = old.read(name)
             new.writestr(name, data.draw(spoilt(content)) if name == member else content)
-    found = read_or_refuse(read_archive, io.BytesIO(file.getvalue()))
+    found = read_or_refuse(read_archive, path)
     assert found is None or found.images.shape[0] == len(found.table) > 0
 
 
@@ -130,37 +246,6 @@ def test_rows_are_those_of_the_role_or_the_split_is_refused(roles, ids):
     split = pd.DataFrame({"id": list(roles), "fold0": list(roles.values())}, dtype=str)
     found = read_or_refuse(rows, split, pd.DataFrame({"id": ids}, dtype=str), 0, "train")
     assert found is None or [ids[row] for row in found] == [name for name in ids if roles[name] == "train"]
-
-
-# --- sources ---
-
-
-def encoded(kind: str) -> bytes:
-    file = io.BytesIO()
-    smooth = np.add.outer(np.arange(12), np.arange(10)).astype(np.uint8) * 5
-    Image.fromarray(smooth).save(file, kind)
-    return file.getvalue()
-
-
-ENCODED = {kind: encoded(kind) for kind in ("PNG", "TIFF", "JPEG", "BMP")}
-
-
-@given(kind=st.sampled_from(sorted(ENCODED)), data=st.data())
-def test_a_spoilt_image_is_read_or_refused(kind, data, tmp_path_factory):
-    folder = tmp_path_factory.getbasetemp()
-    image, mask = folder / "fuzz.img", folder / "fuzz_mask.png"
-    image.write_bytes(data.draw(spoilt(ENCODED[kind])))
-    if not mask.exists():
-        Image.fromarray(np.eye(12, 10, dtype=np.uint8)).save(mask)
-    found = read_or_refuse(read_small, Case("a", "1", image, mask))
-    assert found is None or [part.shape for part in found] == [(6, 5)] * 2
-
-
-def read_small(case):
-    """Image and mask, cropped and of 6 x 5 pixels."""
-    opened = read_case(case)
-    box = crop_box(opened.grey, opened.mask)
-    return resize(opened.grey[box], (6, 5)), resize_mask(opened.mask[box], (6, 5))
 
 
 @given(
@@ -182,25 +267,6 @@ def test_a_mask_is_its_larger_value_or_is_refused(pixels, name):
         assert values != 2 or np.mean(frame == pixels.max()) > 0.75 or name == "a.jpg"
     else:
         assert np.array_equal(found, (pixels == pixels.max()) & (pixels.max() > 0))
-
-
-@given(spoilt('stem,patient,"no, te"\na,1,x\n"b ü.png",2,"y\nz"\n'.encode()))
-@example(b"stem,patient\na,1,2\n")
-@example(b"\xef\xbb\xbfstem,patient\na,1\n")
-def test_a_spoilt_table_of_patients_is_read_or_refused(tmp_path_factory, content):
-    path = tmp_path_factory.getbasetemp() / "patients.csv"
-    path.write_bytes(content)
-    found = read_or_refuse(read_patients, path) or {}
-    assert all(isinstance(stem, str) and patient for stem, patient in found.items())
-
-
-@given(spoilt(b"id,fold,dice\na,0,0.5\nb,1,\n"))
-def test_a_spoilt_table_of_scores_is_read_or_refused(content):
-    def read() -> pd.DataFrame:
-        return read_csv(io.BytesIO(content), "a.csv", columns=("id",), counts=("fold",), numbers=("dice",))
-
-    found = read_or_refuse(read)
-    assert found is None or (np.mod(found["fold"].astype(float), 1) == 0).all()
 
 
 @given(st.text())
@@ -231,91 +297,6 @@ def test_any_settings_are_valid_or_refused(changes, profiles):
         assert isinstance(read_or_refuse(resolve, one, Params), Params | None)
 
 
-@given(spoilt(PARAMS.read_bytes()))
-@example(b"a: &a [*a]")
-@example(b"a: 2001-99-99")
-@example(b"{" * 5000)
-def test_a_spoilt_file_of_settings_is_read_or_refused(tmp_path_factory, content):
-    path = tmp_path_factory.getbasetemp() / "params.yaml"
-    path.write_bytes(content)
-    assert isinstance(read_or_refuse(load, path, Params), Params | None)
-
-
 @given(st.text() | VALUES.map(lambda value: json.dumps(value, default=str, skipkeys=True)))
 def test_any_cfg_is_read_or_refused(text):
     assert read_or_refuse(from_json, text, ["folds"], Params, "--cfg") is None
-
-
-# --- networks, features, reports ---
-
-
-@pytest.fixture(scope="module")
-def network(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("fuzz") / "net.safetensors"
-
-
-SMALL = {"a": torch.arange(3.0), "b": torch.ones(2, 2, dtype=torch.bfloat16)}
-HEADER = json.dumps({"net": "guider", "network": {"width": 8}})
-NETWORK = weights.to_bytes(SMALL, metadata={weights.HEADER: HEADER})
-
-
-@given(content=spoilt(NETWORK))
-def test_a_spoilt_network_is_read_or_refused(content, network):
-    network.write_bytes(content)
-
-    def read() -> dict[str, torch.Tensor]:
-        state, _ = weights.load(network)
-        weights.match(SMALL, state, network)
-        return state
-
-    state = read_or_refuse(read)
-    assert state is None or all(tensor.float().isfinite().all() for tensor in state.values())
-
-
-def saved(content: object, new: bool) -> bytes:
-    file = io.BytesIO()
-    torch.save(content, file, _use_new_zipfile_serialization=new)
-    return file.getvalue()
-
-
-CHECKPOINTS = [saved([SMALL, {"state": {}}, 3], new) for new in (True, False)]
-
-
-@given(content=spoilt(CHECKPOINTS[0]) | spoilt(CHECKPOINTS[1]))
-def test_a_spoilt_checkpoint_is_refused(content, network):
-    """Even whole it is none of the authors' network."""
-    network.write_bytes(content)
-    with pytest.raises(InputError) as error:
-        weights.read_official(network)
-    refused(error.value)
-
-
-def features() -> bytes:
-    file = io.BytesIO()
-    write_features(file, Features(np.ones((2, 3), np.float32), ["a", "b"], ["1", "2"], "s", "e", "h"))
-    return file.getvalue()
-
-
-@given(content=spoilt(features()))
-def test_spoilt_features_are_read_or_refused(content, network):
-    network.write_bytes(content)
-    found = read_or_refuse(read_features, network)
-    assert found is None or (len(found.values) == len(found.ids) and np.isfinite(found.values).all())
-
-
-@given(content=spoilt(b'{"set": "pig", "fid": 3.5}'))
-def test_a_spoilt_report_is_read_or_refused(content, network):
-    network.write_bytes(content)
-    found = read_or_refuse(read_json, network, {"set": str, "fid": int | float})
-    assert found is None or isinstance(found["set"], str)
-
-
-SAMPLING = load(PARAMS, Params, "smoke").sampling.model_dump()
-EXPORT = {"library_name": "pig", "format": 1, "method": "pig", "sampling": SAMPLING}
-
-
-@given(content=spoilt(json.dumps(EXPORT).encode()))
-def test_a_spoilt_config_of_an_export_is_read_or_refused(content, network):
-    network.write_bytes(content)
-    found = read_or_refuse(read_config, network)
-    assert found is None or found[0] in METHODS

@@ -1,5 +1,6 @@
 """`pig import`: what it writes, what it says, and that neither tells who a patient is."""
 
+import ast
 import io
 import json
 import re
@@ -11,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from local_copies import bcs_dbt, bcs_views, breast, cbis_dicom, cbis_jpeg, cbis_lesions, inbreast
+from local_copies import VIEWS, bcs_dbt, breast, cbis_dicom, cbis_jpeg, inbreast
 from PIL import Image
 
 from pig.cli.main import main
 from pig.core.codehash import PACKAGE
 from pig.data.archive import read_archive
-from pig.data.readers.receipt import OTHER, REASONS, left_out
+from pig.data.readers.pixels import UnusableError
+from pig.data.readers.receipt import left_out
 from pig.report import figures
 
 KINDS = ["folder", "bcs-dbt", "cbis-ddsm", "cbis-jpeg", "inbreast"]
@@ -29,16 +31,7 @@ NUMBERS = re.compile(
 
 def copy_of(kind: str, root: Path, **tags: object) -> list[str]:
     """Make a local copy below `root` and give the words of the command line that read it."""
-    if kind == "bcs-dbt":
-        bcs_dbt(root, bcs_views(), **tags)
-    elif kind == "cbis-ddsm":
-        cbis_dicom(root, cbis_lesions(), **tags)
-    elif kind == "cbis-jpeg":
-        cbis_jpeg(root, cbis_lesions())
-        kind = "cbis-ddsm"
-    elif kind == "inbreast":
-        inbreast(root, **tags)
-    else:
+    if kind == "folder":
         for folder in ("images", "masks"):
             (root / folder).mkdir(parents=True)
         for i in range(4):
@@ -49,6 +42,10 @@ def copy_of(kind: str, root: Path, **tags: object) -> list[str]:
         (root / "patients.csv").write_text("\n".join(["stem,patient", *rows]))
         paths = {"--images": root / "images", "--masks": root / "masks", "--patients": root / "patients.csv"}
         return ["folder", *(word for name, path in paths.items() for word in (name, str(path)))]
+    if kind == "cbis-jpeg":
+        cbis_jpeg(root)
+        return ["cbis-ddsm", str(root)]
+    {"bcs-dbt": bcs_dbt, "cbis-ddsm": cbis_dicom, "inbreast": inbreast}[kind](root, **tags)
     return [kind, str(root)]
 
 
@@ -58,13 +55,8 @@ def run(words: list[str], out: Path, *more: str) -> int:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_that_is_written_or_said_tells_who_a_patient_is(kind, tmp_path, capfd):
-    tags = {
-        "PatientName": f"{SECRET}^Jane",
-        "PatientBirthDate": "19470704",
-        "InstitutionName": SECRET,
-        "PatientComments": SECRET,
-        "OtherPatientIDs": SECRET,
-    }
+    names = ("InstitutionName", "PatientComments", "OtherPatientIDs")
+    tags = dict.fromkeys(names, SECRET) | {"PatientName": f"{SECRET}^J", "PatientBirthDate": "19470704"}
     words = copy_of(kind, tmp_path / SECRET / "P_00001", **tags)
     for path in (tmp_path / SECRET).rglob("*.csv"):
         separator = ";" if kind == "inbreast" else ","
@@ -98,7 +90,8 @@ def test_nothing_that_is_written_or_said_tells_who_a_patient_is(kind, tmp_path, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_archive_has_the_listed_columns_and_patients_across_views(kind, tmp_path):
+def test_the_archive_has_the_listed_columns_and_patients_and_depends_on_the_salt(kind, tmp_path, monkeypatch):
+    """Equal imports are equal bytes. Another salt gives other names, and with --ids keep there is none."""
     words = copy_of(kind, tmp_path / "copy")
     assert run(words, tmp_path / "hash.zip") == run(words, tmp_path / "keep.zip", "--ids", "keep") == 0
     hashed, kept = read_archive(tmp_path / "hash.zip"), read_archive(tmp_path / "keep.zip")
@@ -106,29 +99,19 @@ def test_the_archive_has_the_listed_columns_and_patients_across_views(kind, tmp_
     more = [] if kind == "folder" else ["side", "mask_rule", "lesions", "finding", "part"]
     assert list(hashed.table) == list(kept.table) == columns + more
     assert set(hashed.table["file"]) == {""}
-    sizes = [sorted(table["patient"].value_counts()) for table in (hashed.table, kept.table)]
-    assert sizes[0] == sizes[1]
     expected = {"folder": [2, 2], "bcs-dbt": [1, 3], "inbreast": [2]}.get(kind, [1, 2])
-    assert sizes[1] == expected
-    assert all(
-        re.fullmatch(r"[0-9a-f]{12}", name) for name in [*hashed.table["id"], *hashed.table["patient"]]
-    )
-    assert sorted(image.tobytes() for image in hashed.images) == sorted(
-        image.tobytes() for image in kept.images
-    )
+    for table in (hashed.table, kept.table):
+        assert sorted(table["patient"].value_counts()) == expected
+    names = [*hashed.table["id"], *hashed.table["patient"]]
+    assert all(re.fullmatch(r"[0-9a-f]{12}", name) for name in names)
+    one, other = (sorted(image.tobytes() for image in pairs.images) for pairs in (hashed, kept))
+    assert one == other
     assert (hashed.masks.any(axis=(1, 2))).all() or kind == "folder"
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_equal_imports_are_equal_bytes_and_another_salt_changes_names_alone(kind, tmp_path, monkeypatch):
-    words = copy_of(kind, tmp_path / "copy")
-    for name in ("one", "two"):
-        assert run(words, tmp_path / f"{name}.zip") == 0
-    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    assert run(words, tmp_path / "again.zip") == 0
+    assert (tmp_path / "hash.zip").read_bytes() == (tmp_path / "again.zip").read_bytes()
     monkeypatch.setenv("PIG_SALT", "another salt that only this test has")
-    assert run(words, tmp_path / "three.zip") == 0
-    one, three = read_archive(tmp_path / "one.zip"), read_archive(tmp_path / "three.zip")
-    assert not set(one.table["patient"]) & set(three.table["patient"])
+    assert run(words, tmp_path / "other.zip") == 0
+    assert not set(hashed.table["patient"]) & set(read_archive(tmp_path / "other.zip").table["patient"])
 
 
 def test_a_salt_is_made_once_for_its_owner_alone(tmp_path, monkeypatch, capsys):
@@ -136,7 +119,7 @@ def test_a_salt_is_made_once_for_its_owner_alone(tmp_path, monkeypatch, capsys):
     words = copy_of("inbreast", tmp_path / "copy")
     salt = tmp_path / "data" / "salt"
     assert run(words, tmp_path / "a.zip", "--salt", str(salt)) == 0
-    assert f"{salt}: new salt" in capsys.readouterr().err
+    assert str(salt) in capsys.readouterr().err
     text = salt.read_text()
     assert stat.S_IMODE(salt.stat().st_mode) == 0o600
     assert re.fullmatch(r"[0-9a-f]{64}\n", text)
@@ -146,10 +129,10 @@ def test_a_salt_is_made_once_for_its_owner_alone(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
     salt.write_text("short\n")
     assert run(words, tmp_path / "c.zip", "--salt", str(salt)) == 2
-    assert f"{salt}: expected a salt of 16 or more characters, found 5" in capsys.readouterr().err
+    assert f"{salt}: expected" in capsys.readouterr().err
     monkeypatch.setenv("PIG_SALT", "short")
     assert run(words, tmp_path / "c.zip") == 2
-    assert "PIG_SALT: expected a salt" in capsys.readouterr().err
+    assert "PIG_SALT: expected" in capsys.readouterr().err
     assert not (tmp_path / "c.zip").exists()
 
 
@@ -168,27 +151,28 @@ def test_a_dry_run_tells_and_writes_nothing(kind, tmp_path, capsys, monkeypatch)
     before = sorted(tmp_path.rglob("*"))
     extra = ["--preview", "sheet.png", "--report", "report.json"]
     assert main(["import", *words, "--dry-run", *extra]) == 0
-    said = capsys.readouterr().err
     counts = {"folder": (4, 2), "bcs-dbt": (4, 2), "inbreast": (2, 1)}.get(kind, (3, 2))
-    assert "would read {} slices of {} patients".format(*counts) in said
-    assert sorted(tmp_path.rglob("*")) == before
+    assert "{} slices of {} patients".format(*counts) in capsys.readouterr().err
     assert main(["import", *words]) == 2
-    assert capsys.readouterr().err == "pig: --out: expected an archive to write, or --dry-run\n"
+    assert capsys.readouterr().err.startswith("pig: --out: ")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_json_is_all_that_stands_on_standard_output(tmp_path, capsys):
     words = copy_of("bcs-dbt", tmp_path / "copy")
     lost = next((tmp_path / "copy").rglob("01-01-2000-DBT-S00163-MAMMO screening-0/*/1-1.dcm"))
     lost.unlink()
+    name = str(lost.relative_to(tmp_path / "copy"))
     assert run(words, tmp_path / "out.zip", "--dry-run", "--json", "--quiet") == 0
     told = capsys.readouterr()
     would = json.loads(told.out)
     assert told.err == ""
     assert (would["slices"], would["patients"], would["views"]) == (3, 2, {"CC": 1, "MLO": 2})
     assert would["left_out"] == {"missing file": 1, "view without a box": 1}
-    assert would["rejected"] == [
-        {"name": str(lost.relative_to(tmp_path / "copy")), "reason": "missing: no such file"}
-    ]
+    assert [each["name"] for each in would["rejected"]] == [name]
+    assert run(words, tmp_path / "out.zip", "--dry-run") == 0
+    said = capsys.readouterr().err
+    assert f"{name}: missing file" in said and "1 missing file, 1 view without a box" in said
     report = tmp_path / "report.json"
     assert run(words, tmp_path / "out.zip", "--json", "--quiet", "--skip-bad", "--report", str(report)) == 0
     told = capsys.readouterr()
@@ -198,59 +182,31 @@ def test_json_is_all_that_stands_on_standard_output(tmp_path, capsys):
     assert told.out == "" and told.err.count("\n") == 2  # the file, and that none is expected
 
 
-def test_a_dry_run_names_what_is_missing(tmp_path, capsys):
-    words = copy_of("bcs-dbt", tmp_path / "copy")
-    lost = next((tmp_path / "copy").rglob("01-01-2000-DBT-S00163-MAMMO screening-0/*/1-1.dcm"))
-    lost.unlink()
-    assert run(words, tmp_path / "out.zip", "--dry-run") == 0
-    said = capsys.readouterr().err
-    assert lost.relative_to(tmp_path / "copy").as_posix() + ": missing: no such file" in said
-    assert "would read 3 slices of 2 patients (CC 1, MLO 2)" in said
-    assert "left out: 1 missing file, 1 view without a box" in said
-
-
-def test_a_report_counts_by_reason_without_a_name(tmp_path, capsys):
+def test_a_report_counts_by_kind_without_a_name(tmp_path, capsys):
     words = copy_of("cbis-ddsm", tmp_path / "copy")
     next((tmp_path / "copy").rglob("Mass-Training_P_00007_LEFT_MLO/*/*/1-1.dcm")).write_bytes(b"")
     out, report = tmp_path / "out.zip", tmp_path / "report.json"
     assert run(words, out, "--report", str(report)) == 2
-    assert not out.exists()
-    assert not report.exists()
+    assert not out.exists() and not report.exists()
     assert run(words, out, "--report", str(report), "--skip-bad", "--mirror", "left") == 0
-    told = json.loads(report.read_text())
-    assert told == {
-        "kind": "cbis-ddsm",
-        "size": "24",
-        "crop": "breast",
-        "mirror": "left",
-        "ids": "hash",
-        "kept": {
-            "pairs": 2,
-            "patients": 1,
-            "without_lesion": 0,
-            "view": {"CC": 1, "MLO": 1},
-            "side": {"L": 1, "R": 1},
-            "mask_rule": {"mask": 2},
-            "part": {"train": 2},
-        },
-        "left_out": {"broken file": 1, "no single file of the image": 1},
-    }
+    options = {"kind": "cbis-ddsm", "size": "24", "crop": "breast", "mirror": "left", "ids": "hash"}
+    kept = {"pairs": 2, "patients": 1, "without_lesion": 0, "view": {"CC": 1, "MLO": 1}}
+    kept |= {"side": {"L": 1, "R": 1}, "mask_rule": {"mask": 2}, "part": {"train": 2}}
+    lost = {"broken file": 1, "no single file of the image": 1}
+    assert json.loads(report.read_text()) == {**options, "kept": kept, "left_out": lost}
     assert "left out: 1 broken file, 1 no single file of the image" in capsys.readouterr().err
 
 
-def test_reasons_are_from_a_list_so_that_no_name_gets_among_them():
-    rejected = [
-        ("a", "no mask named Smith or Smith_mask"),
-        ("b", "no mask named Jones"),
-        ("c", "Smith is odd"),
-    ]
-    assert left_out(rejected, {"no box": 3, "none": 0}) == {"no box": 3, "image without a mask": 2, OTHER: 1}
-    modules = [path for path in (PACKAGE / "data" / "readers").glob("*.py") if path.name != "receipt.py"]
-    said = "\n".join(path.read_text() for path in modules)
-    assert [start for start in REASONS if f'"{start}' not in said] == []
-    told = re.findall(r"UnusableError\(\s*[^\n]+?,\s*f?\"([^\"{]+)", said)
-    assert len(told) > 25
-    assert [reason for reason in told if OTHER in left_out([("", reason)], {})] == []
+def test_kinds_are_words_of_the_code_so_that_no_name_gets_among_them():
+    rejected = [UnusableError(Path("Smith"), "blank image", name) for name in ("Smith", "Jones")]
+    assert left_out(rejected, {"no box": 3, "none": 0}) == {"no box": 3, "blank image": 2}
+    trees = [ast.parse(path.read_text()) for path in (PACKAGE / "data" / "readers").glob("*.py")]
+    texts = [node for tree in trees for node in tree.body if isinstance(node, ast.Assign)]
+    fixed = {each.targets[0].id for each in texts if isinstance(each.value, ast.Constant)}
+    calls = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    kinds = [call.args[1] for call in calls if getattr(call.func, "id", "") == "UnusableError"]
+    assert len(kinds) > 25
+    assert all(isinstance(kind, ast.Constant) or kind.id in fixed for kind in kinds)
 
 
 @pytest.mark.parametrize("mirror", ["left", "right"])
@@ -269,7 +225,7 @@ def test_cropping_and_the_options_of_bcs_dbt_reach_the_archive(tmp_path):
     assert run(words, tmp_path / "a.zip", *more) == 0
     table = read_archive(tmp_path / "a.zip").table
     assert set(table["mask_rule"]) == {"region"}
-    assert list(table["id"])[:3] == [f"DBT-P00013-DBT-S00163-lcc2-00{i}" for i in (1, 2, 3)]
+    assert list(table["id"])[:3] == [f"{'-'.join(VIEWS[0][:3])}-00{i}" for i in (1, 2, 3)]
     assert len(table) == 3 + 5 + 2  # around frames 2 of lcc2, 1 and 4 of rmlo, 0 of lcc
     assert run(words, tmp_path / "b.zip", "--no-crop") == run(words, tmp_path / "c.zip") == 0
     whole, cut = (read_archive(tmp_path / f"{name}.zip").images for name in "bc")
@@ -278,40 +234,29 @@ def test_cropping_and_the_options_of_bcs_dbt_reach_the_archive(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "complaint"),
+    ("words", "named"),
     [
-        (["bcs-dbt", "none"], "none: expected a folder"),
-        (["bcs-dbt", ".", "--slices", "0"], "--slices 0: expected 1 or more"),
-        (["inbreast", "."], r"expected one INbreast\.csv in it or below, found 0"),
-        (["cbis-ddsm", "."], r"expected mass_case_description_\*_set\.csv in it or below"),
+        (["bcs-dbt", "none"], "none"),
+        (["bcs-dbt", ".", "--slices", "0"], "--slices 0"),
+        (["inbreast", "."], "INbreast.csv"),
+        (["cbis-ddsm", "."], "mass_case_description_*_set.csv"),
     ],
 )
-def test_bad_words_are_one_line_and_code_2(words, complaint, tmp_path, monkeypatch, capsys):
+def test_bad_words_are_one_line_and_code_2(words, named, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert run(words, tmp_path / "out.zip") == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert re.search(complaint, said)
+    assert said.count("\n") == 1 and named in said
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("kind", ["folder", "bcs-dbt", "cbis-ddsm", "inbreast"])
 def test_every_kind_explains_itself(kind, capsys):
-    with pytest.raises(SystemExit) as end:
+    with pytest.raises(SystemExit):
         main(["import", kind, "--help"])
-    assert end.value.code == 0
     shown = capsys.readouterr().out
-    for option in (
-        "--size",
-        "--no-crop",
-        "--skip-bad",
-        "--out",
-        "--dry-run",
-        "--preview",
-        "--mirror",
-        "--ids",
-    ):
-        assert option in shown
+    for option in ("size", "no-crop", "skip-bad", "out", "dry-run", "preview", "mirror", "ids"):
+        assert f"--{option}" in shown
 
 
 def test_a_preview_shows_every_step_of_a_slice(tmp_path):

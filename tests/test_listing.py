@@ -17,20 +17,17 @@ def test_a_table_is_text_without_spaces_and_newlines_around_it(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "named"),
     [
-        (b"", "expected a CSV table"),
-        (b"id,path\n\xff,2\n", "expected a CSV table"),
-        (b"id,path\n1,2,3\n", "expected a CSV table"),
-        (b'id,path\n1,"2\n', "expected a CSV table"),
-        (b"id;path\n1;2\n", r"expected columns separated by ',', 'id' among them; has id;path"),
-        (b"id\n1\n", r"expected columns separated by ',', 'path' among them; has id"),
+        *((bad, "CSV") for bad in (b"", b"id,path\n\xff,2\n", b"id,path\n1,2,3\n", b'id,path\n1,"2\n')),
+        (b"id;path\n1;2\n", "','"),
+        (b"id\n1\n", "'path'"),
     ],
 )
-def test_what_is_no_such_table_is_one_line(tmp_path, content, complaint):
+def test_what_is_no_such_table_is_one_line(tmp_path, content, named):
     path = tmp_path / "a.csv"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"^{path}: {complaint}") as error:
+    with pytest.raises(InputError, match=rf"^{path}: .*{named}") as error:
         read_table(path, ["id", "path"])
     assert "\n" not in str(error.value)
 

@@ -3,7 +3,9 @@
 import hashlib
 import io
 import zipfile
+from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,6 +43,12 @@ def archive(pairs: Pairs) -> bytes:
     return file.getvalue()
 
 
+def again(pairs: Pairs, path: Path) -> Pairs:
+    """Written and read back."""
+    path.write_bytes(archive(pairs))
+    return read_archive(path)
+
+
 def equal(one: Pairs, other: Pairs) -> bool:
     masks = np.array_equal(one.masks, other.masks) if one.masks is not None else other.masks is None
     return np.array_equal(one.images, other.images) and masks and one.table.equals(other.table)
@@ -52,11 +60,8 @@ def equal(one: Pairs, other: Pairs) -> bool:
 @pytest.mark.parametrize("masks", [True, False])
 def test_an_archive_gives_back_what_was_written(masks, tmp_path):
     pairs = some(masks=masks)
-    path = tmp_path / "pairs.zip"
-    path.write_bytes(archive(pairs))
-    assert equal(read_archive(path), pairs)
-    with path.open("rb") as file:
-        assert equal(read_archive(file), pairs)
+    found = again(pairs, tmp_path / "pairs.zip")
+    assert equal(found, pairs) and digest(found) == digest(pairs)
 
 
 def test_an_archive_is_png_files_and_a_table():
@@ -71,12 +76,12 @@ def test_an_archive_is_png_files_and_a_table():
         assert list(table["patient"]) == ["000", "000", "001", "001", "002"]
 
 
-def test_a_carriage_return_in_a_table_comes_back():
+def test_a_carriage_return_in_a_table_comes_back(tmp_path):
     """Found by tests/test_fuzz.py: pandas writes it without quotes, and reads the end of a row."""
     pairs = some()
     for text in ("\r", "a\r\nb", "\r0"):
         written = Pairs(pairs.images, pairs.masks, pairs.table.assign(note=text))
-        assert equal(read_archive(io.BytesIO(archive(written))), written)
+        assert equal(again(written, tmp_path / "pairs.zip"), written)
 
 
 def test_equal_pairs_give_equal_bytes(monkeypatch):
@@ -159,14 +164,14 @@ def test_pairs_are_taken_by_their_patients_role_in_a_fold(tmp_path):
 
 def test_batches_that_do_not_fit_the_table_or_each_other_are_refused():
     pairs = some(4)
-    for batches, complaint in [
-        ([pairs.select([1, 0, 2, 3])], "expected the pairs of the table in its order, found 'p-01.x'"),
-        ([pairs.select([0, 1, 2])], "'p-03.x' is not among them"),
-        ([pairs, some(1, first=4)], "in its order, found 'p-04.x'"),
-        ([pairs.select([0]), some(3, (4, 4), first=1)], "one size, found 6x9, 4x4"),
-        ([pairs.select([0]), some(3, masks=False, first=1)], "masks in all sets of pairs or in none"),
+    for batches, named in [
+        ([pairs.select([1, 0, 2, 3])], "'p-01.x'"),
+        ([pairs.select([0, 1, 2])], "'p-03.x'"),
+        ([pairs, some(1, first=4)], "'p-04.x'"),
+        ([pairs.select([0]), some(3, (4, 4), first=1)], "4x4, 6x9"),
+        ([pairs.select([0]), some(3, masks=False, first=1)], "masks"),
     ]:
-        with pytest.raises(InputError, match=complaint):
+        with pytest.raises(InputError, match=named):
             write_batches(io.BytesIO(), pairs.table, batches)
 
 
@@ -178,8 +183,9 @@ def test_a_note_is_read_back_from_a_whole_archive_only(tmp_path):
     content = bytearray(file.getvalue())
     content[content.index(b"IDAT", content.index(b"images/p-02.x.png")) + 8] ^= 0xFF
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"images/p-02\.x\.png: expected a whole member"):
-        read_note(path)
+    for read in (read_note, read_archive):
+        with pytest.raises(InputError, match=r"images/p-02\.x\.png"):
+            read(path)
 
 
 def test_the_digest_tells_pixels_masks_and_table():
@@ -197,7 +203,6 @@ def test_the_digest_tells_pixels_masks_and_table():
         pairs.select([1, 0, 2, 3, 4]),
     ]
     assert len({digest(each) for each in [pairs, *others]}) == 7
-    assert digest(read_archive(io.BytesIO(archive(pairs)))) == digest(pairs)
     assert digest(some()) == digest(pairs)
 
 
@@ -213,36 +218,27 @@ ONE = {"pairs.csv": CSV + "a,1,,,,\n", "images/a.png": png(BLACK), "masks/a.png"
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
+    ("named", "content"),
     [
-        ({"pairs.csv": None}, r"expected a member pairs\.csv"),
-        ({"pairs.csv": b""}, r"pairs\.csv: expected a CSV table in UTF-8"),
-        ({"pairs.csv": b"\xff\xfe\x00"}, r"pairs\.csv: expected a CSV table in UTF-8"),
-        ({"pairs.csv": CSV}, r"pairs\.csv: expected at least one pair"),
-        ({"pairs.csv": "id,view,slice,origin,seed\na,,,,\n"}, r"pairs\.csv: expected .*; missing patient"),
-        ({"pairs.csv": CSV + "a,1,,,,\na,1,,,,\n"}, r"pairs\.csv: expected unique ids, found 'a'"),
-        ({"pairs.csv": CSV + "../a,1,,,,\n"}, r"pairs\.csv: id '\.\./a': expected letters"),
-        ({"images/a.png": None}, r"expected a member images/a\.png"),
-        ({"images/a.png": b"no"}, r"images/a\.png: expected a whole PNG"),
-        ({"images/a.png": png(some(1, (64, 64)).images[0])[:-60]}, r"images/a\.png: expected a whole PNG"),
-        ({"images/a.png": png(np.zeros((4, 4, 3), np.uint8))}, r"images/a\.png: expected 8-bit .*mode RGB"),
-        ({"images/a.png": png(np.zeros((4, 4), np.uint16))}, r"images/a\.png: expected 8-bit grey"),
-        ({"masks/a.png": None, "masks/b.png": png(BLACK)}, r"expected a member masks/a\.png"),
-        ({"masks/a.png": png(BLACK[:, :3])}, r"masks/a\.png: expected 4x4 pixels .*found 4x3"),
-        ({"masks/a.png": png(BLACK + np.uint8(1))}, r"masks/a\.png: expected only 0 and 255, found 1"),
-        (
-            {"pairs.csv": CSV + "a,1,,,,\nb,1,,,,\n", "images/b.png": png(BLACK[:2])},
-            r"images/b\.png: expected 4x4 pixels .*found 2x4",
-        ),
+        *(("pairs.csv", content) for content in (None, b"", b"\xff\xfe\x00", CSV)),
+        ("pairs.csv", "id,view,slice,origin,seed\na,,,,\n"),
+        *(("images/a.png", content) for content in (None, b"no", png(some(1, (64, 64)).images[0])[:-60])),
+        *(("images/a.png", png(np.zeros((4, 4, 3), np.uint8)[..., :end])) for end in (2, 3)),
+        ("images/a.png", png(np.zeros((4, 4), np.uint16))),
+        ("masks/a.png", None),
+        *(("masks/a.png", png(pixels)) for pixels in (BLACK[:, :3], BLACK + np.uint8(1))),
+        ("images/b.png", png(BLACK[:2])),
     ],
 )
-def test_a_broken_archive_is_named_with_its_member(change, complaint, tmp_path):
-    path = tmp_path / "some.zip"
+def test_a_broken_archive_is_named_with_its_member(named, content, tmp_path):
+    path, more = tmp_path / "some.zip", {"masks/b.png": png(BLACK)}
+    if named == "images/b.png":
+        more["pairs.csv"] = CSV + "a,1,,,,\nb,1,,,,\n"
     with zipfile.ZipFile(path, "w") as file:
-        for name, content in {**ONE, **change}.items():
-            if content is not None:
-                file.writestr(name, content)
-    with pytest.raises(InputError, match=rf"^{path}: {complaint}") as error:
+        for name, text in {**ONE, **more, named: content}.items():
+            if text is not None:
+                file.writestr(name, text)
+    with pytest.raises(InputError, match=rf"^{path}: .*{named}") as error:
         read_archive(path)
     assert "\n" not in str(error.value)
 
@@ -251,16 +247,8 @@ def test_a_broken_archive_is_named_with_its_member(change, complaint, tmp_path):
 def test_what_is_no_zip_is_named(content, tmp_path):
     path = tmp_path / "some.zip"
     path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"^{path}: expected a ZIP archive"):
+    with pytest.raises(InputError, match=rf"^{path}: "):
         read_archive(path)
-
-
-def test_a_damaged_member_is_named(tmp_path):
-    content = bytearray(archive(some()))
-    place = content.index(b"IDAT", content.index(b"images/p-02.x.png")) + 8
-    content[place] ^= 0xFF
-    with pytest.raises(InputError, match=r"images/p-02\.x\.png: expected a whole member"):
-        read_archive(io.BytesIO(content))
 
 
 # --- in memory ---
@@ -293,31 +281,33 @@ def test_concatenate_is_the_inverse_of_select():
 
 
 @pytest.mark.parametrize(
-    ("parts", "complaint"),
+    ("parts", "named"),
     [
-        ([], "one size, found none"),
-        ([some(), some(shape=(4, 4), first=9)], "one size, found 4x4, 6x9"),
-        ([some(), some(masks=False, first=9)], "masks in all 2 sets of pairs or in none, found 1"),
-        ([some(), some()], "unique ids, found 'p-00.x'"),
+        ([], "none"),
+        ([some(), some(shape=(4, 4), first=9)], "4x4, 6x9"),
+        ([some(), some(masks=False, first=9)], "masks"),
+        ([some(), some()], "'p-00.x'"),
     ],
 )
-def test_what_cannot_be_concatenated_is_refused(parts, complaint):
-    with pytest.raises(InputError, match=complaint):
+def test_what_cannot_be_concatenated_is_refused(parts, named):
+    with pytest.raises(InputError, match=named):
         concatenate(parts)
 
 
 def test_pairs_that_do_not_fit_together_are_refused():
     pairs = some()
-    for images, masks, table in [
-        (pairs.images.astype(np.float32), pairs.masks, pairs.table),
-        (pairs.images[0], None, pairs.table),
-        (pairs.images, pairs.masks[:, :5], pairs.table),
-        (pairs.images, pairs.images, pairs.table),
-        (pairs.images, pairs.masks, pairs.table[:4]),
-        (pairs.images, pairs.masks, pairs.table.drop(columns="patient")),
-    ]:
-        with pytest.raises(InputError, match="expected"):
-            Pairs(images, masks, table)
+    for change in (
+        {"images": pairs.images.astype(np.float32)},
+        {"images": pairs.images[0], "masks": None},
+        {"masks": pairs.masks[:, :5]},
+        {"masks": pairs.images},
+        {"table": pairs.table[:4]},
+        {"table": pairs.table.drop(columns="patient")},
+    ):
+        with pytest.raises(InputError, match=next(iter(change))):
+            replace(pairs, **change)
+    with pytest.raises(InputError, match=r"^some\.zip: "):
+        some(masks=False).need_masks("some.zip")
 
 
 # --- scale ---
@@ -394,15 +384,8 @@ def test_the_fewest_patients_that_do_still_leave_all_roles(folds, needed, most):
     out = split(pairs_of(*[1] * (needed - 1), most), folds, 0.01, 0)
     for fold in range(folds):
         assert set(out[f"fold{fold}"]) == {"train", "validation", "test"}
-    with pytest.raises(InputError, match=f"need at least {needed} patients, found {needed - 1}"):
+    with pytest.raises(InputError, match=f"{needed} patients, found {needed - 1}"):
         split(pairs_of(*[1] * (needed - 2), most), folds, 0.01, 0)
-
-
-def test_senseless_folds_are_refused():
-    with pytest.raises(InputError, match=r"folds\.count"):
-        split(pairs_of(1, 1, 1, 1), 1, 0.1, 0)
-    with pytest.raises(InputError, match=r"folds\.validation"):
-        split(pairs_of(1, 1, 1, 1), 2, 1.0, 0)
 
 
 def test_rows_of_the_roles_make_up_the_table(tmp_path):
@@ -421,13 +404,13 @@ def test_rows_of_the_roles_make_up_the_table(tmp_path):
 def test_a_split_of_other_pairs_is_refused():
     table = pairs_of(*[2] * 5)
     out = split(table, 5, 0.1, 0)
-    for other, of, complaint in [
-        (out[1:], table, "id 'i0' is not in the split"),
-        (out, table[1:], "id 'i0' is not in the pairs"),
-        (out.drop(columns="fold4"), table, "expected a column fold4"),
-        (out.drop(columns="id"), table, "expected a column id"),
+    for other, of, named in [
+        (out[1:], table, "'i0' .* split"),
+        (out, table[1:], "'i0' .* pairs"),
+        (out.drop(columns="fold4"), table, "fold4"),
+        (out.drop(columns="id"), table, "column id"),
     ]:
-        with pytest.raises(InputError, match=complaint):
+        with pytest.raises(InputError, match=named):
             rows(other, of, 4, "train")
     with pytest.raises(InputError, match="role 'tests'"):
         rows(out, table, 0, "tests")

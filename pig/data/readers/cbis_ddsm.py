@@ -24,6 +24,7 @@ TABLES = "mass_case_description_*_set.csv"
 IMAGE, CROP, MASK = "image file path", "cropped image file path", "ROI mask file path"
 PATIENT, SIDE, VIEW, PATHOLOGY = "patient_id", "left or right breast", "image view", "pathology"
 PATHOLOGIES = ("malignant", "benign", "benign_without_callback")
+NO_MASK = "no single mask of the image's size"
 SIDES = {"LEFT": "L", "RIGHT": "R"}
 
 
@@ -75,8 +76,8 @@ def _slice(key: str, lesions: pd.DataFrame, series: Series) -> Slice:
     masks = [_mask(row, image[0], series) for _, row in lesions.iterrows()]
     first = lesions.iloc[0]
     if not first[PATIENT] or len(lesions[[PATIENT, SIDE, VIEW]].drop_duplicates()) > 1:
-        kind = "more or less than one patient, side and view"
-        raise UnusableError(image[0].path, kind, "expected one in all rows of the table")
+        detail = "expected one in all rows of the table"
+        raise UnusableError(image[0].path, "more or less than one patient, side and view", detail)
     side, view = SIDES.get(first[SIDE].upper()), first[VIEW].upper()
     if side is None or view not in ("CC", "MLO"):
         raise UnusableError(image[0].path, "unknown side or view", "expected LEFT or RIGHT, CC or MLO")
@@ -117,8 +118,7 @@ def _mask(row: "pd.Series[str]", image: Header, series: Series) -> Path:
     if len(fitting) != 1:
         height, width = image.shape
         found = ", ".join(f"{w}x{h}" for h, w in files.values()) or "no file of that series"
-        kind = "no single mask of the image's size"
-        raise UnusableError(Path(row[MASK]), kind, f"expected one of {width}x{height}, found {found}")
+        raise UnusableError(Path(row[MASK]), NO_MASK, f"expected one of {width}x{height}, found {found}")
     return fitting[0]
 
 
