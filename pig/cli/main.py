@@ -10,41 +10,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pig import __version__
+import pig
 from pig.cli import console
 from pig.core.errors import InputError, plain
 from pig.models.table import Params
 
-VERBS = {
-    "phantom": "phantom",
-    "import": "import_",
-    "describe": "describe",
-    "split": "split",
-    "train": "train",
-    "sample": "sample",
-    "merge": "merge",
-    "progression": "progression",
-    "features": "features",
-    "fidelity": "fidelity",
-    "segment": "segment",
-    "trts": "trts",
-    "copies": "copies",
-    "pairing": "pairing",
-    "tables": "tables",
-    "figures": "figures",
-    "report": "report",
-    "results": "results",
-    "import-official": "import_official",
-    "export": "export",
-    "doctor": "doctor",
+STAGES = {  # what `pig --help` writes above the verbs; docs/verbs.md says what each reads and writes
+    "data in": ["phantom", "import", "describe", "split"],
+    "train": ["train", "import-official"],
+    "sample": ["sample", "merge", "progression"],
+    "score": ["features", "fidelity", "pairing", "copies"],
+    "segment": ["segment", "trts"],
+    "report": ["tables", "figures", "report", "results"],
+    "keep and share": ["export"],
+    "look after": ["doctor"],
 }
-GROUPS = {  # the first verb of each group -> what `pig --help` writes above it
-    "phantom": "data:",
-    "train": "train and sample:",
-    "features": "score:",
-    "tables": "report:",
-    "import-official": "tools:",
-}
+VERBS = [verb for verbs in STAGES.values() for verb in verbs]
+HEADINGS = {verbs[0]: stage for stage, verbs in STAGES.items()}
 WRITTEN = ("out", "curve", "model", "report", "preview")  # options that name a file to write, in every verb
 ENVIRONMENT = """environment:
   PIG_INCEPTION   file of InceptionV3 weights, before those that are installed (features)
@@ -57,7 +39,7 @@ exit codes: 0 done, 1 `pig doctor` found a problem, 2 bad input (one line says w
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Show every default, keep the description's own lines, and write the groups of verbs above them."""
+    """Show every default, keep the description's own lines, and write the stages above the verbs."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         shown = action.default is not None and action.default is not False
@@ -65,8 +47,10 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpF
 
     def _format_action(self, action: argparse.Action) -> str:
         text = super()._format_action(action)
-        heads = isinstance(action, argparse._SubParsersAction._ChoicesPseudoAction) and action.dest in GROUPS
-        return f"  {GROUPS[action.dest]}\n{text}" if heads else text
+        heads = (
+            isinstance(action, argparse._SubParsersAction._ChoicesPseudoAction) and action.dest in HEADINGS
+        )
+        return f"  {HEADINGS[action.dest]}:\n{text}" if heads else text
 
 
 class _Parser(argparse.ArgumentParser):
@@ -88,13 +72,11 @@ class _Parser(argparse.ArgumentParser):
 
 def parser(wanted: str | None = None) -> argparse.ArgumentParser:
     """The command line of every verb, or of the verb `wanted` alone: the others' modules are then not imported."""
-    about = __import__("pig").__doc__
-    top = _Parser("pig", description=about, epilog=ENVIRONMENT, formatter_class=_Help)
-    top.add_argument("--version", action="version", version=__version__)
+    top = _Parser("pig", description=pig.__doc__, epilog=ENVIRONMENT, formatter_class=_Help)
+    top.add_argument("--version", action="version", version=pig.__version__)
     verbs = top.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb, name in VERBS.items():
-        if wanted in VERBS and verb != wanted:
-            continue
+    for verb in [wanted] if wanted in VERBS else VERBS:
+        name = "import_" if verb == "import" else verb.replace("-", "_")
         module = import_module(f"pig.cli.verbs.{name}")
         about = module.__doc__ or ""
         sub = verbs.add_parser(

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[1]
 SHELL = frozenset(
     {"core.codehash", "core.errors", "core.params", "core.paths", "cli.console", "cli.progress"}
 )
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def code_hash(*modules: str, also: str = "", without: frozenset[str] = frozenset()) -> str:
@@ -31,14 +32,12 @@ def code_hash(*modules: str, also: str = "", without: frozenset[str] = frozenset
     return _digest(also, *sorted(_hash(module, SHELL | without) for module in modules))
 
 
-Names: TypeAlias = tuple[tuple[str, str], ...]  # of each name its own, and the one that it goes by
-
-
 class Import(NamedTuple):
-    """An import of a module of pig, or of names from it."""
+    """An import of a module of pig, or of a name from it."""
 
     module: str
-    names: Names  # of the module itself "", and the name that it goes by
+    name: str  # "" for the module itself
+    alias: str  # the name that it goes by
 
 
 class Read(NamedTuple):
@@ -54,7 +53,7 @@ def _hash(module: str, shell: frozenset[str]) -> str:
     if module in shell:
         return "shell"
     read = _read(module)
-    below = sorted((_hash(each.module, shell), each.names) for each in read.imports)
+    below = sorted((_hash(each.module, shell), each.name, each.alias) for each in read.imports)
     return _digest(read.meaning, repr(below))
 
 
@@ -64,39 +63,48 @@ def _digest(*parts: str) -> str:
 
 @cache
 def _read(module: str) -> Read:
-    tree = ast.parse(_path(module).read_bytes())
-    found = frozenset(each for node in ast.walk(tree) for each in _imported(module, node))
-    return Read(found, _meaning(_Without(module).visit(tree)))
+    imports = _Imports(module)
+    tree = imports.visit(ast.parse(_path(module).read_bytes()))
+    return Read(frozenset(imports.found), _meaning(tree))
 
 
-def _imported(module: str, node: ast.AST) -> list[Import]:
-    """The imports of pig in one statement."""
-    if isinstance(node, ast.Import):
-        named = [(alias.name.removeprefix("pig."), alias) for alias in node.names if alias.name != "pig"]
-        named = [(name, alias) for name, alias in named if alias.name.startswith("pig.") and _is_module(name)]
-        return [Import(name, (("", alias.asname or name),)) for name, alias in named]
-    if not isinstance(node, ast.ImportFrom):
-        return []
-    base = _absolute(module, node)
-    if base.split(".")[0] != "pig":
-        return []
-    inside = base.removeprefix("pig").removeprefix(".")
-    out = []
-    for alias in node.names:
-        below = f"{inside}.{alias.name}" if inside else alias.name
-        if _is_module(below):
-            out.append(Import(below, (("", alias.asname or alias.name),)))
-        elif _is_module(inside):
-            out.append(Import(inside, ((alias.name, alias.asname or alias.name),)))
-    return out
+class _Imports(ast.NodeTransformer):
+    """Takes the imports of pig out of a tree, and keeps them."""
 
+    def __init__(self, module: str) -> None:
+        self.module = module
+        self.found: set[Import] = set()
 
-def _absolute(module: str, node: ast.ImportFrom) -> str:
-    """The module that a `from` statement names, with its leading dots resolved."""
-    if not node.level:
-        return node.module or ""
-    parents = ["pig", *module.split(".")][: -node.level]
-    return ".".join([*parents, *([node.module] if node.module else [])])
+    def visit_Import(self, node: ast.Import) -> ast.Import | None:
+        others = []
+        for alias in node.names:
+            name = alias.name.removeprefix("pig.")
+            if alias.name.split(".")[0] != "pig":
+                others.append(alias)
+            elif name != alias.name and _is_module(name):
+                self.found.add(Import(name, "", alias.asname or name))
+        node.names = others
+        return node if others else None
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        base = self._absolute(node)
+        if base.split(".")[0] != "pig":
+            return node
+        inside = base.removeprefix("pig").removeprefix(".")
+        for alias in node.names:
+            below = f"{inside}.{alias.name}" if inside else alias.name
+            if _is_module(below):
+                self.found.add(Import(below, "", alias.asname or alias.name))
+            elif _is_module(inside):
+                self.found.add(Import(inside, alias.name, alias.asname or alias.name))
+        return None
+
+    def _absolute(self, node: ast.ImportFrom) -> str:
+        """The module that a `from` statement names, with its leading dots resolved."""
+        if not node.level:
+            return node.module or ""
+        parents = ["pig", *self.module.split(".")][: -node.level]
+        return ".".join([*parents, *([node.module] if node.module else [])])
 
 
 def _path(module: str) -> Path:
@@ -107,32 +115,12 @@ def _is_module(name: str) -> bool:
     return bool(name) and _path(name).is_file()
 
 
-class _Without(ast.NodeTransformer):
-    """A tree without its imports of pig."""
-
-    def __init__(self, module: str) -> None:
-        self.module = module
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
-        return None if _absolute(self.module, node).split(".")[0] == "pig" else node
-
-    def visit_Import(self, node: ast.Import) -> ast.Import | None:
-        node.names = [alias for alias in node.names if alias.name.split(".")[0] != "pig"]
-        return node if node.names else None
-
-
 def _meaning(tree: ast.AST) -> str:
     """The tree, which loses its docstrings, as text."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_doc(
-            node
-        ):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             del node.body[0]
     return repr(_plain(tree))
-
-
-def _has_doc(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
-    return bool(node.body) and ast.get_docstring(node, clean=False) is not None
 
 
 def _plain(node: object) -> object:
