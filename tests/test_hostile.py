@@ -70,6 +70,10 @@ MASK[8:24, 20:36] = 255
 SUFFIX = {"PNG": ".png", "TIFF": ".tif", "JPEG": ".jpg", "BMP": ".bmp"}
 
 
+def accepted(*arguments: object) -> bool:
+    return main([str(argument) for argument in arguments]) == 0
+
+
 def encoded(kind: str, pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, kind)
@@ -81,36 +85,24 @@ def importing(folders: tuple[Path, Path], *more: object) -> list[object]:
     return ["import", "folder", *flags, "--ids", "keep", "--size", "16", *more]
 
 
-# --- images ---
+# --- images and masks ---
 
 
 @pytest.mark.parametrize("kind", SUFFIX)
-@pytest.mark.parametrize("share", [0, 0.02, 0.5, 0.9])
-def test_an_image_that_is_cut_off_or_empty(kind, share, folders, said):
+def test_an_image_that_is_cut_off_or_empty(kind, folders, said):
     content = encoded(kind, NOISE)
     (folders[0] / "a.png").unlink()
     path = folders[0] / f"a{SUFFIX[kind]}"
-    path.write_bytes(content[: int(share * len(content))])
-    assert f"{path}: broken file" in said(*importing(folders))
+    for share in (0, 0.02, 0.5, 0.9):
+        path.write_bytes(content[: int(share * len(content))])
+        assert f"{path}: broken file" in said(*importing(folders))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
 def test_a_name_that_says_another_format(kind, folders):
     (folders[0] / "a.png").rename(folders[0] / "a.bmp")
     (folders[0] / "a.bmp").write_bytes(encoded(kind, NOISE))
-    assert main([str(part) for part in importing(folders)]) == 0
-
-
-def test_a_name_that_says_an_image_where_there_is_none(folders, said):
-    (folders[0] / "a.png").write_text("id,patient\n")
-    assert "a.png: broken file" in said(*importing(folders))
-
-
-def test_an_image_of_one_pixel_or_one_grey(folders, said):
-    for pixels in (NOISE[:1, :1], np.full_like(NOISE, 9)):
-        (folders[0] / "a.png").write_bytes(encoded("PNG", pixels))
-        (folders[1] / "a.png").write_bytes(encoded("PNG", np.zeros_like(pixels)))
-        assert "a.png: blank image" in said(*importing(folders))
+    assert accepted(*importing(folders))
 
 
 def claiming(kind: str, side: int) -> bytes:
@@ -140,19 +132,12 @@ def test_images_of_30000_pixels_a_side(folders):
     script = "import re, sys\nfrom pig.cli.main import main\ncode = main(sys.argv[1:])\n"
     script += "print(re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1])\nsys.exit(code)"
     command = [sys.executable, "-c", script, *map(str, importing(folders))]
-    ran = subprocess.run(
-        command, capture_output=True, text=True, cwd=ROOT
-    )  # OpenCV reads its limit when loaded
-    assert ran.returncode == 2
+    # a process of its own: OpenCV reads its limit when loaded
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ran.returncode == 2 and "Traceback" not in ran.stderr
     for kind in SUFFIX:
-        assert re.search(rf"{kind}\.\w+: too large: expected at most {PIXELS} pixels\n", ran.stderr), (
-            ran.stderr
-        )
+        assert re.search(rf"{kind}\.\w+: too large: .* {PIXELS} ", ran.stderr), ran.stderr
     assert int(ran.stdout) < 400_000  # kB; one of them would be 900 MB
-    assert "Traceback" not in ran.stderr
-
-
-# --- masks ---
 
 
 def soft() -> np.ndarray:
@@ -161,25 +146,28 @@ def soft() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("mask", "kind"),
+    ("folder", "content", "kind"),
     [
-        pytest.param(np.full_like(MASK, 255), NOT_TWO, id="full"),
-        pytest.param(MASK[:, :59], "mask of another size", id="size"),
-        pytest.param(soft(), NOT_TWO, id="anti-aliased"),
-        pytest.param(255 - MASK, "inverted mask", id="inverted"),
-        pytest.param(np.dstack([MASK, NOISE, MASK]), NOT_TWO, id="colours"),
+        pytest.param("images", b"id,patient\n", "broken file", id="text"),
+        pytest.param("images", NOISE[:1, :1], "blank image", id="one pixel"),
+        pytest.param("images", np.full_like(NOISE, 9), "blank image", id="one grey"),
+        pytest.param("masks", np.full_like(MASK, 255), NOT_TWO, id="full"),
+        pytest.param("masks", MASK[:, :59], "mask of another size", id="size"),
+        pytest.param("masks", soft(), NOT_TWO, id="anti-aliased"),
+        pytest.param("masks", 255 - MASK, "inverted mask", id="inverted"),
+        pytest.param("masks", np.dstack([MASK, NOISE, MASK]), NOT_TWO, id="colours"),
     ],
 )
-def test_a_mask_that_cannot_be_one(mask, kind, folders, said):
-    (folders[1] / "a.png").write_bytes(encoded("PNG", mask))
-    line = said(*importing(folders))
-    assert f"{folders[1] / 'a.png'}: {kind}: " in line
+def test_an_image_or_a_mask_that_cannot_be_one(folder, content, kind, tmp_path, folders, said):
+    path = tmp_path / folder / "a.png"
+    path.write_bytes(content if isinstance(content, bytes) else encoded("PNG", content))
+    assert f"{path}: {kind}: " in said(*importing(folders))
 
 
 @pytest.mark.parametrize("mask", [np.dstack([MASK] * 3), np.dstack([MASK // 2, MASK, MASK // 5]), 0 * MASK])
 def test_a_mask_in_rgb_or_without_lesion(mask, folders):
     (folders[1] / "a.png").write_bytes(encoded("PNG", mask))
-    assert main([str(part) for part in importing(folders, "--no-crop")]) == 0
+    assert accepted(*importing(folders, "--no-crop"))
     found = read_archive(folders[0].parent / "out.zip").masks
     assert bool(found.any()) == bool(mask.any()) and found.mean() < 0.2
 
@@ -187,15 +175,14 @@ def test_a_mask_in_rgb_or_without_lesion(mask, folders):
 def test_masks_shifted_by_a_missing_file(folders, capsys):
     """Pairs are found by name: what follows the gap keeps its mask, and both sides of the gap are told."""
     for number, stem in enumerate("bcd"):
-        shifted = np.roll(MASK, number, axis=1)
         (folders[0] / f"{stem}.png").write_bytes(encoded("PNG", NOISE))
-        (folders[1] / f"{stem}.png").write_bytes(encoded("PNG", shifted))
+        (folders[1] / f"{stem}.png").write_bytes(encoded("PNG", np.roll(MASK, number, axis=1)))
     (folders[1] / "b.png").unlink()
     (folders[0] / "d.png").unlink()
-    assert main([str(part) for part in importing(folders)]) == 2
+    assert not accepted(*importing(folders))
     told = capsys.readouterr().err
     assert "b.png: image without a mask" in told and "d.png: mask without an image" in told
-    assert main([str(part) for part in importing(folders, "--skip-bad", "--size", "40x60")]) == 0
+    assert accepted(*importing(folders, "--skip-bad", "--size", "40x60"))
     pairs = read_archive(folders[0].parent / "out.zip")
     assert list(pairs.table["id"]) == ["a", "c"]
     assert (pairs.masks[1] == (np.roll(MASK, 1, axis=1) > 0)).all()
@@ -203,45 +190,32 @@ def test_masks_shifted_by_a_missing_file(folders, capsys):
 
 # --- names ---
 
-NAMES = [
-    "a b",
-    "q\"uo'te",
-    "new\nline",
-    "ünï",
-    "tab\t",
-    "esc\x1b[31m",
-    "-rf",
-    "\udcff\udcfe",
-    "a\u202eb",
-]
+NAMES = ["a b", "q\"uo'te", "new\nline", "ünï", "tab\t", "esc\x1b[31m", "-rf", "\udcff\udcfe", "a\u202eb"]
 
 
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
-def test_a_name_with_odd_characters(name, folders, capsys):
+def test_a_name_with_odd_characters(name, folders, said):
     for folder in folders:
         (folder / "a.png").rename(folder / f"{name}.png")
-    assert main([str(part) for part in importing(folders)]) == 0
+    assert accepted(*importing(folders))
     pairs = read_archive(folders[0].parent / "out.zip")
     assert re.fullmatch("[A-Za-z0-9_.-]+", pairs.table["id"][0]) and pairs.table["id"][0][0] not in ".-"
     (folders[1] / f"{name}.png").write_bytes(b"")
-    capsys.readouterr()
-    assert main([str(part) for part in importing(folders)]) == 2
-    line = capsys.readouterr().err
-    assert line.count("\n") == 1 and line[:-1].isprintable()
+    assert said(*importing(folders)).count("\n") == 1
 
 
 def test_names_that_differ_by_case_alone(folders, capsys):
     for folder in folders:
         (folder / "A.png").write_bytes((folder / "a.png").read_bytes())
-    assert main([str(part) for part in importing(folders)]) == 2
+    assert not accepted(*importing(folders))
     assert "a.png: id of another image" in capsys.readouterr().err
 
 
-def test_a_path_that_is_a_loop_of_links(tmp_path, folders, said, capsys):
+def test_a_path_that_is_a_loop_of_links(tmp_path, folders, said):
     loop = tmp_path / "loop.zip"
     loop.symlink_to(loop)
-    assert f"{loop}: too many levels of symbolic links" in said("merge", loop, "--out", tmp_path / "o.zip")
-    assert f"{loop}: expected a folder" in said(*importing((loop, folders[1])))
+    assert f"{loop}: " in said("merge", loop, "--out", tmp_path / "o.zip")
+    assert f"{loop}: " in said(*importing((loop, folders[1])))
     assert f"{loop}: " in said("split", "--pairs", "p.zip", "--out", "s.csv", "--params", loop)
     (folders[0] / "a.png").unlink()
     (folders[0] / "a.png").symlink_to("a.png")
@@ -252,34 +226,32 @@ def test_a_path_that_is_a_loop_of_links(tmp_path, folders, said, capsys):
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "named"),
     [
-        (
-            b"stem;patient\na;1\n",
-            "expected a column stem|id|image|file; has stem;patient; expected commas, found ';'",
-        ),
+        (b"stem;patient\na;1\n", "has stem;patient; expected commas, found ';'"),
         (b"stem\tpatient\na\t1\n", r"has stem\tpatient; expected commas, found '\t'"),
-        (b"stem,age\na,1\n", "expected a column patient|group|patient_id; has stem, age"),
-        ("stem,patient\na,Müller\n".encode("latin1"), "expected a CSV table in UTF-8"),
-        ("stem,patient\na,1\n".encode("utf16"), "expected a CSV table in UTF-8"),
-        (b"stem,patient\na,1,2\n", "expected a CSV table in UTF-8"),
-        (b"stem,patient\na,1\nb,1,2\n", "expected a CSV table in UTF-8"),
-        (b'stem,patient\n"a,1\n', "expected a CSV table in UTF-8"),
-        (b"", "expected a CSV table in UTF-8"),
-        (b'stem,patient\n"a\nb",1\n"a\nb",2\n', r"a\nb: expected one patient, found 1 and 2"),
+        (b"name,patient\na,1\n", "stem|id|image|file; has name, patient"),
+        (b"stem,age\na,1\n", "patient|group|patient_id; has stem, age"),
+        ("stem,patient\na,Müller\n".encode("latin1"), "UTF-8"),
+        ("stem,patient\na,1\n".encode("utf16"), "UTF-8"),
+        (b"stem,patient\na,1,2\n", "CSV"),
+        (b"stem,patient\na,1\nb,1,2\n", "CSV"),
+        (b'stem,patient\n"a,1\n', "CSV"),
+        (b"", "CSV"),
+        (b'stem,patient\n"a\nb",1\n"a\nb",2\n', r"a\nb: expected one patient"),
     ],
 )
-def test_a_table_of_patients_that_is_none(content, complaint, tmp_path, folders, said):
+def test_a_table_of_patients_that_is_none(content, named, tmp_path, folders, said):
     path = tmp_path / "patients.csv"
     path.write_bytes(content)
     line = said(*importing(folders, "--patients", path))
-    assert line.startswith(f"pig: {path}: ") and complaint in line
+    assert line.startswith(f"pig: {path}: ") and named in line
 
 
 def test_a_table_with_a_byte_order_mark_or_paths_in_it(tmp_path, folders):
     path = tmp_path / "patients.csv"
     path.write_bytes(b"\xef\xbb\xbfstem,patient\n../../a.png,../../etc\n")
-    assert main([str(part) for part in importing(folders, "--patients", path)]) == 0
+    assert accepted(*importing(folders, "--patients", path))
     found = read_archive(tmp_path / "out.zip")
     assert found.table[["id", "patient"]].to_numpy().tolist() == [["a", "../../etc"]]  # a name, never a path
     assert sorted(one.name for one in tmp_path.iterdir()) == ["images", "masks", "out.zip", "patients.csv"]
@@ -289,40 +261,32 @@ SPLIT = "id,patient,fold0\na,1,train\nb,2,test\n"
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "named"),
     [
-        (SPLIT.replace(",", ";"), "expected a column id; has id;patient;fold0; expected commas, found ';'"),
-        (SPLIT.replace("id", "name", 1), "expected a column id; has name, patient, fold0"),
-        (SPLIT[:-3], "fold0 of 'b': expected train, validation, test, found 'te'"),
-        (SPLIT + "b,2,train\n", "expected unique ids, found 'b' twice"),
-        ("id,patient,fold0\n", "expected at least one row"),
-        (SPLIT.replace("fold0", "fold1"), "expected a column fold0"),
+        (SPLIT.replace(",", ";"), "has id;patient;fold0; expected commas, found ';'"),
+        (SPLIT.replace("id", "name", 1), "column id; has name, patient, fold0"),
+        (SPLIT[:-3], "fold0 of 'b'"),
+        (SPLIT + "b,2,train\n", "'b' twice"),
+        ("id,patient,fold0\n", "at least one row"),
+        (SPLIT.replace("fold0", "fold1"), "column fold0"),
     ],
 )
-def test_a_split_that_is_none(content, complaint, tmp_path, said):
+def test_a_split_that_is_none(content, named, tmp_path, said):
     (tmp_path / "s.csv").write_text(content)
     (tmp_path / "p.zip").write_bytes(archive(**{"pairs.csv": CSV + "a,1,,,,\nb,2,,,,\n", **of("b")}))
     flags = ["--pairs", tmp_path / "p.zip", "--split", tmp_path / "s.csv", "--fold", 0]
-    assert complaint in said("copies", *flags, "--out", tmp_path / "c.csv")
+    assert named in said("copies", *flags, "--out", tmp_path / "c.csv")
 
 
-@pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        ({"dice": None}, "expected a column dice; has id, patient, fold"),
-        ({"dice": "high"}, "dice: expected numbers; found 'high'"),
-        ({"fold": ""}, "fold: expected whole numbers in every row; found others"),
-        ({"set": ""}, "set: expected text in every row; found an empty cell"),
-    ],
-)
-def test_scores_that_lack_a_column_or_a_number(change, complaint, tmp_path, said):
-    row = {"id": "a", "patient": "1", "fold": "0", "set": "real", "dose": "0", "real": "4", "seed": "0"}
-    row |= {"dice": "0.5", "iou": "0.4", "precision": "0.5", "recall": "0.5", "empty": "False"} | change
-    row = {key: value for key, value in row.items() if value is not None}
+@pytest.mark.parametrize(("key", "value"), [("dice", None), ("dice", "high"), ("fold", ""), ("set", "")])
+def test_scores_that_lack_a_column_or_a_number(key, value, tmp_path, said):
+    row = dict.fromkeys(("precision", "recall", "dice", "iou"), "0.5") | {"id": "a", "patient": "1"}
+    row |= {"fold": "0", "set": "real", "dose": "0", "real": "4", "seed": "0", "empty": "False", key: value}
+    row = {name: text for name, text in row.items() if text is not None}
     (tmp_path / "s.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
     outs = [tmp_path / f"t.{end}" for end in ("csv", "json", "md", "tex")]
     line = said("tables", 2, "--scores", tmp_path / "s.csv", *SMOKE, "--out", *outs)
-    assert f"{tmp_path / 's.csv'}: {complaint}" in line
+    assert re.search(rf"{tmp_path / 's.csv'}: .*{key}", line)
 
 
 # --- archives ---
@@ -335,12 +299,16 @@ def of(name: str) -> dict[str, bytes]:
     return {f"images/{name}.png": BLACK, f"masks/{name}.png": BLACK}
 
 
-def archive(method: int = zipfile.ZIP_STORED, **members: bytes | str) -> bytes:
+def zipped(members: dict[str, bytes | str], method: int = zipfile.ZIP_STORED) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as opened:
-        for name, content in {"pairs.csv": CSV + "a,1,,,,\n", **of("a"), **members}.items():
+        for name, content in members.items():
             opened.writestr(name, content)
     return file.getvalue()
+
+
+def archive(method: int = zipfile.ZIP_STORED, **members: bytes | str) -> bytes:
+    return zipped({"pairs.csv": CSV + "a,1,,,,\n", **of("a"), **members}, method)
 
 
 def changed(content: bytes, field: int, value: bytes) -> bytes:
@@ -357,12 +325,6 @@ def twice() -> bytes:
     return file.getvalue()
 
 
-def spoilt_checksum() -> bytes:
-    content = bytearray(archive())
-    content[content.index(CSV.encode())] ^= 1
-    return bytes(content)
-
-
 def bomb() -> bytes:
     """A text chunk of 100 MB in a few kB of PNG."""
     text = b"zTXt" + b"a\0\0" + zlib.compress(bytes(10**8))
@@ -371,52 +333,34 @@ def bomb() -> bytes:
     return BLACK[:place] + chunk + BLACK[place:]
 
 
+DEFLATED, TABLE, IMAGE, MEMBER = zipfile.ZIP_DEFLATED, "pairs.csv", "images/a.png", "masks/a.png"
 ARCHIVES = {
-    "cut off": (archive()[:-30], "expected a ZIP archive of pairs"),
-    "checksum": (spoilt_checksum(), "pairs.csv: expected a whole member (Bad CRC-32"),
-    "encrypted": (changed(archive(), 8, b"\x01\x00"), "masks/a.png: expected a whole member (File"),
-    "method": (archive(zipfile.ZIP_BZIP2), "pairs.csv: expected it stored or deflated, found method 12"),
-    "larger than it says": (
-        changed(archive(zipfile.ZIP_DEFLATED), 24, b"\x05\0\0\0"),
-        "expected a whole member",
-    ),
-    "place": (changed(archive(), 42, b"\xff\xff\xff\x7f"), "masks/a.png: expected a whole member"),
-    "bomb": (
-        archive(zipfile.ZIP_DEFLATED, **{"images/a.png": bytes(2**27 + 1)}),
-        "expected at most 134217728 bytes",
-    ),
-    "bomb of text": (archive(**{"images/a.png": bomb()}), "images/a.png: expected a whole PNG image"),
-    "claim": (archive(**{"images/a.png": claiming("PNG", SIDE)}), "images/a.png: expected a whole PNG image"),
-    "claim below Pillow's limit": (
-        archive(**{"images/a.png": claiming("PNG", 8193)}),
-        f"(8193x8193 pixels are more than {PIXELS})",
-    ),
-    "twice": (twice(), "images/a.png: expected one member of that name, found several"),
-    "folder": (
-        archive(**{"pairs.csv": CSV + "b,1,,,,\n", "images/b.png/": b""}),
-        "expected a member images/b.png",
-    ),
-    "case": (
-        archive(**{"pairs.csv": CSV + "a,1,,,,\nA,1,,,,\n", **of("A")}),
-        "ids 'A' and 'a': expected names",
-    ),
-    "duplicate id": (archive(**{"pairs.csv": CSV + "a,1,,,,\na,1,,,,\n"}), "expected unique ids, found 'a'"),
-    "id with a path": (archive(**{"pairs.csv": CSV + "../a,1,,,,\n"}), "id '../a': expected letters"),
-    "id with a line": (archive(**{"pairs.csv": CSV + '"a\nb",1,,,,\n'}), r"id 'a\nb': expected letters"),
-    "rows too long": (
-        archive(**{"pairs.csv": CSV + "a,1,,,,,\n"}),
-        "pairs.csv: expected a CSV table in UTF-8",
-    ),
+    "cut off": (archive()[:-30], "ZIP"),
+    "checksum": (archive().replace(CSV.encode(), b"j" + CSV.encode()[1:], 1), TABLE),
+    "encrypted": (changed(archive(), 8, b"\x01\x00"), MEMBER),
+    "method": (archive(zipfile.ZIP_BZIP2), f"{TABLE}: .*method 12"),
+    "larger than it says": (changed(archive(DEFLATED), 24, b"\x05\0\0\0"), MEMBER),
+    "place": (changed(archive(), 42, b"\xff\xff\xff\x7f"), MEMBER),
+    "bomb": (archive(DEFLATED, **{IMAGE: bytes(2**27 + 1)}), f"{IMAGE}: .*134217728 bytes"),
+    "bomb of text": (archive(**{IMAGE: bomb()}), f"{IMAGE}: .*PNG"),
+    "claim": (archive(**{IMAGE: claiming("PNG", SIDE)}), f"{IMAGE}: .*PNG"),
+    "claim below Pillow's limit": (archive(**{IMAGE: claiming("PNG", 8193)}), f"8193x8193 .* {PIXELS}"),
+    "twice": (twice(), f"{IMAGE}: .*several"),
+    "folder": (archive(**{TABLE: CSV + "b,1,,,,\n", "images/b.png/": b""}), "images/b.png"),
+    "case": (archive(**{TABLE: CSV + "a,1,,,,\nA,1,,,,\n", **of("A")}), f"{TABLE}: .*'A' and 'a'"),
+    "duplicate id": (archive(**{TABLE: CSV + "a,1,,,,\na,1,,,,\n"}), f"{TABLE}: .*'a'"),
+    "id with a path": (archive(**{TABLE: CSV + "../a,1,,,,\n"}), f"{TABLE}: .*'../a'"),
+    "id with a line": (archive(**{TABLE: CSV + '"a\nb",1,,,,\n'}), rf"{TABLE}: .*'a\\nb'"),
+    "rows too long": (archive(**{TABLE: CSV + "a,1,,,,,\n"}), TABLE),
 }
 
 
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_an_archive_that_is_broken_or_a_bomb(name, tmp_path, said):
-    content, complaint = ARCHIVES[name]
+    content, named = ARCHIVES[name]
     path = tmp_path / "p.zip"
     path.write_bytes(content)
-    line = said("merge", path, "--out", tmp_path / "out.zip")
-    assert line.startswith(f"pig: {path}: ") and complaint in line
+    assert re.match(f"pig: {path}: .*{named}", said("merge", path, "--out", tmp_path / "out.zip"))
 
 
 def test_an_archive_with_members_elsewhere(tmp_path):
@@ -425,16 +369,12 @@ def test_an_archive_with_members_elsewhere(tmp_path):
     inside.mkdir()
     link = zipfile.ZipInfo("images/link.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
-    file = io.BytesIO(archive(**{"../../evil.png": BLACK, "/evil.png": BLACK}))
-    with zipfile.ZipFile(file, "a") as opened:
+    (inside / "p.zip").write_bytes(archive(**{"../../evil.png": BLACK, "/evil.png": BLACK}))
+    with zipfile.ZipFile(inside / "p.zip", "a") as opened:
         opened.writestr(link, "/etc/passwd")
-    (inside / "p.zip").write_bytes(file.getvalue())
-    assert main(["merge", str(inside / "p.zip"), "--out", str(inside / "out.zip")]) == 0
-    assert sorted(one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*")) == [
-        "inside",
-        "inside/out.zip",
-        "inside/p.zip",
-    ]
+    assert accepted("merge", inside / "p.zip", "--out", inside / "out.zip")
+    there = sorted(one.relative_to(tmp_path).as_posix() for one in tmp_path.rglob("*"))
+    assert there == ["inside", "inside/out.zip", "inside/p.zip"]
     assert zipfile.ZipFile(inside / "out.zip").namelist() == ["pairs.csv", "images/a.png", "masks/a.png"]
 
 
@@ -442,7 +382,7 @@ def test_an_archive_of_more_pixels_than_there_is_memory(tmp_path, said, monkeypa
     (tmp_path / "p.zip").write_bytes(archive())
     monkeypatch.setattr("os.sysconf", lambda name: 3)
     line = said("merge", tmp_path / "p.zip", "--out", tmp_path / "out.zip")
-    assert "p.zip: expected images that fit into this machine's memory, found 1 of 4x4 pixels" in line
+    assert re.search(r"p\.zip: .* memory, .* 4x4 ", line)
 
 
 # --- places to write ---
@@ -452,14 +392,12 @@ def test_an_out_that_is_no_file(tmp_path, said):
     (tmp_path / "p.zip").write_bytes(archive())
     (tmp_path / "file").write_text("")
     merge = ["merge", tmp_path / "p.zip", "--out"]
-    assert f"{tmp_path / 'file'}: expected a folder" in said(*merge, tmp_path / "file" / "out.zip")
-    assert f"{tmp_path}: expected a file to write" in said(*merge, tmp_path)
-    assert "/dev/null: expected a file to write" in said(*merge, "/dev/null")
+    assert f"{tmp_path / 'file'}: " in said(*merge, tmp_path / "file" / "out.zip")
+    assert f"{tmp_path}: " in said(*merge, tmp_path)
+    assert "/dev/null: " in said(*merge, "/dev/null")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
-    assert f"{'n' * 300}: file name too long" in said(*merge, tmp_path / ("n" * 300))
-    assert (
-        main([str(part) for part in (*merge, tmp_path / f"{'n' * 250}.zip")]) == 0
-    )  # fits, with what is beside it
+    assert f"{'n' * 300}: " in said(*merge, tmp_path / ("n" * 300))
+    assert accepted(*merge, tmp_path / f"{'n' * 250}.zip")  # fits, with what is beside it
 
 
 def limited(command: list[object], size: int) -> subprocess.CompletedProcess[str]:
@@ -536,44 +474,36 @@ def sampling(path: Path) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("change", "complaint"),
-    [
-        (lambda t: t * float("nan"), "holds NaN or infinity; expected finite numbers"),
-        (lambda t: t / 0, "holds NaN or infinity; expected finite numbers"),
-        (lambda t: t.int(), "is torch.int32; expected torch.float32"),
-        (lambda t: t[:1], "has shape"),
-    ],
+    "change", [lambda t: t * float("nan"), lambda t: t / 0, lambda t: t.int(), lambda t: t[:1]]
 )
-def test_a_network_whose_numbers_are_none(change, complaint, network, tmp_path, said):
+def test_a_network_whose_numbers_are_none(change, network, tmp_path, said):
     state, header = network
     path = tmp_path / "net.safetensors"
     weights.save(path, {**state, "conv_in.bias": change(state["conv_in.bias"] + 1)}, header)
-    assert f"{path}: conv_in.bias {complaint}" in said(*sampling(path))
+    assert f"{path}: conv_in.bias " in said(*sampling(path))
+
+
+WIDE = {"width": 4096, "multipliers": [1, 2], "blocks": 1, "dropout": 0, "stem": 2, "groups": 4}
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "complaint"),
+    ("key", "value", "named"),
     [
-        ("net", ["guider"], "net: Input should be a valid string"),
-        ("net", "other", "net is 'other'; expected one of guider"),
-        ("net", "ldm", "autoencoder: missing key"),
-        ("network", {"width": 4096}, "network.multipliers: missing key"),
-        (
-            "network",
-            {"width": 4096, "multipliers": [1, 2], "blocks": 1, "dropout": 0, "stem": 2, "groups": 4},
-            "shape",
-        ),
-        ("process", None, "process: Input should be an object"),
-        ("fold", -1, "fold: Input should be greater than or equal to 0"),
-        ("size", [10**9, 10**9], "size.0: Input should be less than or equal to 8192"),
+        ("net", ["guider"], "net: "),
+        ("net", "other", "net is 'other'"),
+        ("net", "ldm", "autoencoder: "),
+        ("network", {"width": 4096}, "network.multipliers: "),
+        ("network", WIDE, "shape"),
+        ("process", None, "process: "),
+        ("fold", -1, "fold: "),
+        ("size", [10**9, 10**9], "size.0: "),
     ],
 )
-def test_a_network_whose_header_is_another(key, value, complaint, network, tmp_path, said):
+def test_a_network_whose_header_is_another(key, value, named, network, tmp_path, said):
     state, header = network
     path = tmp_path / "net.safetensors"
     weights.save(path, state, {**header, key: value})
-    line = said(*sampling(path))
-    assert line.startswith(f"pig: {path}: ") and complaint in line
+    assert re.match(f"pig: {path}: .*{named}", said(*sampling(path)))
 
 
 @pytest.mark.parametrize("content", [b"", pickle.dumps({"a": 1}), archive(), b"\xff" * 100], ids=range(4))
@@ -589,11 +519,7 @@ def training_pairs() -> bytes:
     for i in range(4):
         members[f"images/p{i}.png"] = encoded("PNG", rng.integers(0, 255, (16, 16), dtype=np.uint8))
         members[f"masks/p{i}.png"] = encoded("PNG", np.eye(16, dtype=np.uint8) * 255)
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as opened:
-        for name, content in members.items():
-            opened.writestr(name, content)
-    return file.getvalue()
+    return zipped(members)
 
 
 TRAINING_SPLIT = "id,patient,fold0\np0,0,train\np1,1,train\np2,2,validation\np3,3,test\n"
