@@ -21,59 +21,52 @@ import yaml
 from clones import GIT, ROOT
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 from safetensors.numpy import save as safetensors
 
 
-def picture(form, **more):
+def written(write):
     file = io.BytesIO()
-    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(file, form, **more)
+    write(file)
     return file.getvalue()
 
 
-def dicom(preamble):
-    file, data = io.BytesIO(), pydicom.Dataset()
-    data.SOPClassUID, data.SOPInstanceUID = SecondaryCaptureImageStorage, generate_uid(entropy_srcs=["pig"])
+def dicom(file):
+    """Without preamble."""
+    data = pydicom.Dataset()
     data.PatientID = "MRN-1"
-    if preamble:
-        data.file_meta = FileMetaDataset()
-        data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        data.save_as(file, enforce_file_format=True)
-    else:
-        data.save_as(file, implicit_vr=True, little_endian=True)
-    return file.getvalue()
+    data.save_as(file, implicit_vr=True, little_endian=True)
 
 
-def archive(form):
-    file = io.BytesIO()
-    if form == "zip":
-        with zipfile.ZipFile(file, "w") as made:
-            made.writestr("a.txt", "a")
-    else:
-        with tarfile.open(fileobj=file, mode="w") as made:
-            made.add(__file__, "a.txt")
-    return file.getvalue()
+GREYS = np.arange(64, dtype=np.uint8).reshape(8, 8)
 
 
-def arrays():
-    file = io.BytesIO()
-    np.save(file, np.arange(4))
-    return file.getvalue()
+def picture(form, pixels=GREYS, **more):
+    return written(lambda file: Image.fromarray(pixels).save(file, form, **more))
 
 
+def zipped(file):
+    with zipfile.ZipFile(file, "w") as made:
+        made.writestr("a.txt", "a")
+
+
+def tarred(file):
+    with tarfile.open(fileobj=file, mode="w") as made:
+        made.add(__file__, "a.txt")
+
+
+ZIP = written(zipped)
 HIDDEN = {
     **{form: picture(form) for form in ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000", "PPM")},
-    "DICOM": dicom(preamble=True),
-    "DICOM without preamble": dicom(preamble=False),
+    "DICOM": bytes(128) + b"DICM" + written(dicom),
+    "DICOM without preamble": written(dicom),
     "NIfTI": struct.pack("<i340x4s", 348, b"n+1\0"),
-    "ZIP": archive("zip"),
+    "ZIP": ZIP,
     "empty ZIP": b"PK\x05\x06" + bytes(18),
-    "tar": archive("tar"),
+    "tar": written(tarred),
     "gzip": gzip.compress(b"text"),
     "bzip2": bz2.compress(b"text"),
     "xz": lzma.compress(b"text"),
-    "NumPy": arrays(),
+    "NumPy": written(lambda file: np.save(file, np.arange(4))),
     "weights": safetensors({"a": np.arange(4)}),
     "text of zeros": b"text\0",
 }
@@ -128,7 +121,7 @@ def test_a_figure_is_kept_unless_something_travels_in_it():
     for name in ("reports/figures/pairs.png", "reports/busi/figures/pairs.png", "docs/day.png"):
         assert guard.refusal(name, picture("PNG")) is None
         for content in (
-            picture("PNG", pnginfo=about), picture("PNG", exif=exif), picture("PNG") + archive("zip"),
+            picture("PNG", pnginfo=about), picture("PNG", exif=exif), picture("PNG") + ZIP,
             picture("PNG")[:-1], picture("PNG")[:-20], b"", b"text\n",
         ):  # fmt: skip
             assert guard.refusal(name, content).startswith("expected a figure")
@@ -141,37 +134,27 @@ def test_a_page_is_kept_with_plain_pngs_and_refused_with_anything_more():
 
     about = PngInfo()
     about.add_text("Patient", "MRN-1")
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 24), np.uint8))
-    file = io.BytesIO()
-    noise.save(file, "PNG")
-    plain = file.getvalue()  # long enough to be noticed elsewhere
+    noise = np.random.default_rng(0).integers(0, 256, (24, 24), np.uint8)
+    plain = picture("PNG", noise)  # long enough to be noticed elsewhere
     for name in ("reports/index.html", "reports/busi/index.html"):
         assert guard.refusal(name, page(plain) * 3) is None
-        for content in (picture("PNG", pnginfo=about), plain + archive("zip"), plain[:-1], picture("JPEG")):
+        for content in (picture("PNG", pnginfo=about), plain + ZIP, plain[:-1], picture("JPEG")):
             assert guard.refusal(name, page(plain) + page(content)).startswith("expected pictures")
-        assert guard.refusal(name, page(plain, "jpeg")) == "by its content bytes written as text"
-        assert (
-            guard.refusal(name, page(plain) + base64.b64encode(plain))
-            == "by its content bytes written as text"
-        )
+        for content in (page(plain, "jpeg"), page(plain) + base64.b64encode(plain), plain):
+            assert guard.refusal(name, content).startswith("by its content")
         assert guard.refusal(name, page(plain).replace(b'="><p>', b'A"><p>'))
-        assert guard.refusal(name, plain) == "by its content an image (PNG)"
     for name in ("docs/index.html", "index.html", "reports/page.html", "reports/a/b/index.html"):
-        assert guard.refusal(name, page(plain)) == "by its content bytes written as text"
+        assert guard.refusal(name, page(plain)).startswith("by its content")
 
 
 def test_git_keeps_nothing_that_the_guard_refuses():
-    done = subprocess.run(
-        [sys.executable, "tests/guard.py"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "tests/guard.py"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_pre_commit_calls_the_guard_with_every_file():
-    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0][
-        "hooks"
-    ]
-    (hook,) = [hook for hook in hooks if hook["id"] == "guard"]
+    told = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    (hook,) = [hook for hook in told["repos"][0]["hooks"] if hook["id"] == "guard"]
     assert hook["entry"] == "tests/guard.py" and os.access(ROOT / hook["entry"], os.X_OK)
     assert not hook.keys() & {"types", "files", "exclude"}
 
@@ -179,9 +162,7 @@ def test_pre_commit_calls_the_guard_with_every_file():
 def test_as_a_hook_it_stops_the_commit_and_judges_what_is_staged(tmp_path):
     def git(*command, code=0):
         env = {**os.environ, **GIT}
-        done = subprocess.run(
-            ["git", *command], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["git", *command], cwd=tmp_path, env=env, capture_output=True, text=True)
         assert done.returncode == code, done.stderr
         return done.stderr
 
@@ -192,13 +173,12 @@ def test_as_a_hook_it_stops_the_commit_and_judges_what_is_staged(tmp_path):
     git("add", "--all")
     git("commit", "--quiet", "--message", "Guard")
 
-    (tmp_path / "notes ü.md").write_bytes(HIDDEN["DICOM"])
+    notes = tmp_path / "notes ü.md"
+    notes.write_bytes(HIDDEN["DICOM"])
     git("add", "--all")
-    (tmp_path / "notes ü.md").write_text("only text now\n", encoding="utf-8")
-    assert "notes ü.md: not for git: by its content a DICOM file" in git(
-        "commit", "--message", "Notes", code=1
-    )
+    notes.write_text("only text now\n", encoding="utf-8")
+    assert "notes ü.md: not for git: by its content" in git("commit", "--message", "Notes", code=1)
     git("add", "--all")
     git("commit", "--quiet", "--message", "Notes")
-    (tmp_path / "notes ü.md").write_bytes(HIDDEN["ZIP"])
-    assert "by its content an archive (ZIP)" in git("commit", "--all", "--message", "Notes", code=1)
+    notes.write_bytes(HIDDEN["ZIP"])
+    assert "by its content" in git("commit", "--all", "--message", "Notes", code=1)

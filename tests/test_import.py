@@ -50,7 +50,7 @@ def copy_of(kind: str, root: Path, **tags: object) -> list[str]:
 
 
 def run(words: list[str], out: Path, *more: str) -> int:
-    return main(["import", *words, "--size", "24", "--out", str(out), *more])
+    return main(["import", words[0], "--size", "24", "--out", str(out), *words[1:], *more])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -240,6 +240,11 @@ def test_cropping_and_the_options_of_bcs_dbt_reach_the_archive(tmp_path):
         (["bcs-dbt", ".", "--slices", "0"], "--slices 0"),
         (["inbreast", "."], "INbreast.csv"),
         (["cbis-ddsm", "."], "mass_case_description_*_set.csv"),
+        (["folder", "--images", ".", "--masks", "none"], "none"),
+        *(
+            (["inbreast", ".", f"--size={size}"], f"--size {size}")
+            for size in ("0", "64x", "-3", "64x0", "a")
+        ),
     ],
 )
 def test_bad_words_are_one_line_and_code_2(words, named, tmp_path, monkeypatch, capsys):

@@ -186,6 +186,10 @@ def test_a_note_is_read_back_from_a_whole_archive_only(tmp_path):
     for read in (read_note, read_archive):
         with pytest.raises(InputError, match=r"images/p-02\.x\.png"):
             read(path)
+    for nothing in (b"", b"text", content[:300]):
+        path.write_bytes(nothing)
+        with pytest.raises(InputError, match=f"^{path}: "):
+            read_archive(path)
 
 
 def test_the_digest_tells_pixels_masks_and_table():
@@ -241,14 +245,6 @@ def test_a_broken_archive_is_named_with_its_member(named, content, tmp_path):
     with pytest.raises(InputError, match=rf"^{path}: .*{named}") as error:
         read_archive(path)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("content", [b"", b"text", archive(some())[:300]])
-def test_what_is_no_zip_is_named(content, tmp_path):
-    path = tmp_path / "some.zip"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match=rf"^{path}: "):
-        read_archive(path)
 
 
 # --- in memory ---

@@ -148,11 +148,8 @@ def test_blank_borders_are_cut_from_both(folders, noise, mask):
         save(folders[0] / f"{stem}.png", np.pad(noise, pad))
         save(folders[1] / f"{stem}.png", np.pad(mask, pad))
     pairs, rejected = read(folders)
-    assert not rejected
-    assert (pairs.images == noise).all()
-    assert (pairs.masks == mask).all()
-    whole = read(folders, crop=False)[0]
-    assert not (whole.images[0] == noise).all()
+    assert not rejected and (pairs.images == noise).all() and (pairs.masks == mask).all()
+    assert not (read(folders, crop=False)[0].images[0] == noise).all()
 
 
 @pytest.mark.parametrize("level", [0, 9, 250])
@@ -238,17 +235,12 @@ def test_every_file_that_cannot_be_used_is_named_with_its_reason(folders, noise,
     save(images / "a.tif", noise)
     save(images / "c_1_.png", noise)
     save(masks / "c_1_.png", mask)
-    for stem in ("small", "broken", "text", "half", "three", "pages", "blank", "clear", "strange"):
+    for stem in ("broken", "pages", "clear", "strange"):
         save(images / f"{stem}.png", noise)
         save(masks / f"{stem}.png", mask)
-    save(masks / "small.png", mask[:, :59])
     (images / "broken.png").write_bytes((images / "a.png").read_bytes()[:900])
-    (images / "text.png").write_text("no image")
-    (masks / "half.png").write_bytes(b"")
-    save(masks / "three.png", np.where(mask, noise, 0))
     (images / "pages.png").unlink()
     save(images / "pages.tif", noise, save_all=True, append_images=[Image.fromarray(noise)])
-    save(images / "blank.png", np.full_like(noise, 7))
     save(masks / "clear.png", np.dstack([np.zeros((40, 60, 3), np.uint8), mask.astype(np.uint8)]))
     (images / "strange.png").unlink()
     save(images / "strange.tif", np.where(mask, np.nan, 1).astype(np.float32))
@@ -260,13 +252,8 @@ def test_every_file_that_cannot_be_used_is_named_with_its_reason(folders, noise,
         "images/a.tif": "name of another image",
         "images/c_1_.png": "id of another image",
         "images/b.png": "image without a patient",
-        "masks/small.png": "mask of another size",
         "images/broken.png": "broken file",
-        "images/text.png": "broken file",
-        "masks/half.png": "broken file",
-        "masks/three.png": NOT_TWO,
         "images/pages.tif": "file of several images",
-        "images/blank.png": "blank image",
         "masks/clear.png": "transparent image",
         "images/strange.tif": "NaN or infinity",
     }
@@ -301,16 +288,14 @@ def imported(folders: tuple[Path, Path], *more: str) -> tuple[int, Path]:
 
 def test_the_verb_writes_an_archive_and_says_what_it_holds(folders, capsys):
     save(folders[1] / "b.png", np.zeros((40, 60), np.uint8))
-    (folders[0].parent / "patients.csv").write_text('stem,patient\na,7\nb,7\n"c (1)",8\n')
-    table = str(folders[0].parent / "patients.csv")
-    code, out = imported(folders, "--size", "20x30", "--ids", "keep", "--patients", table)
-    assert code == 0
+    table = folders[0].parent / "patients.csv"
+    table.write_text('stem,patient\na,7\nb,7\n"c (1)",8\n')
+    code, out = imported(folders, "--size", "20x30", "--ids", "keep", "--patients", str(table))
     pairs = read_archive(out)
-    assert pairs.images.shape == (3, 20, 30)
+    assert code == 0 and pairs.images.shape == (3, 20, 30)
     assert list(pairs.table["patient"]) == ["7", "7", "8"]
     said = capsys.readouterr().err
-    assert "3 pairs of 2 patients, 1 without a lesion" in said
-    assert "warning" not in said
+    assert "3 pairs of 2 patients, 1 without a lesion" in said and "warning" not in said
 
 
 def test_the_verb_stops_at_bad_files_or_leaves_them_out(folders, capsys):
@@ -324,17 +309,6 @@ def test_the_verb_stops_at_bad_files_or_leaves_them_out(folders, capsys):
     said = capsys.readouterr().err
     assert code == 0 and len(read_archive(out)) == 1
     assert "2 files left out" in said and "--patients" in said
-
-
-@pytest.mark.parametrize("size", ["0", "64x", "-3", "64x0", "big"])
-def test_a_senseless_size_is_refused(folders, capsys, size):
-    assert imported(folders, f"--size={size}")[0] == 2
-    assert f"--size {size}: " in capsys.readouterr().err
-
-
-def test_a_missing_folder_is_named(folders, capsys):
-    assert imported((folders[0], folders[1] / "none"))[0] == 2
-    assert f"{folders[1] / 'none'}: " in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not BUSI.is_dir(), reason="no ../shared/data/busi beside the repository")
