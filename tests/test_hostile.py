@@ -576,6 +576,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
             "segmentation.doses.0",
             id="in place",
         ),
+        pytest.param(LAUGHS + TEXT.replace("  paper: {}", "  paper: *a11"), "profiles.paper", id="profile"),
         pytest.param(TEXT + "x: &a [*a]\n", "x", id="loop"),
         pytest.param("[" * 20_000, "", id="deep"),
         pytest.param(TEXT.replace("count: 5", f"count: {'9' * 5000}"), "", id="digits"),

@@ -53,10 +53,10 @@ def start(args: Namespace, *names: str) -> "tuple[params.Sections, torch.device]
     import torch
 
     torch.set_num_threads(args.threads)
-    if args.device == "cuda" and not torch.cuda.is_available():
+    there = torch.cuda.is_available()
+    if args.device == "cuda" and not there:
         raise InputError("--device cuda: torch finds no GPU here; expected cpu or auto")
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    device = torch.device(found if args.device == "auto" else args.device)
+    device = torch.device("cuda" if there and args.device != "cpu" else "cpu")
     if device.type == "cuda":
         # fp32 on a GPU: products as convolutions are in torch by default, in TF32, inputs rounded to 10 bits.
         torch.set_float32_matmul_precision("high")

@@ -11,7 +11,7 @@ from pig.cli.console import redraws, silent
 Item = TypeVar("Item")
 LINE_EVERY = 10.0  # seconds between two lines of one job when several jobs share a terminal
 LOG_EVERY = 60.0  # seconds in a log
-GROWTH = 0.05  # no line before that share of the time so far: a job of three days writes about 130
+GROWTH = 0.05  # between two lines, as a share of the time so far: a job of three days writes about 130
 
 
 def track(
@@ -19,10 +19,10 @@ def track(
 ) -> Iterator[Item]:
     """Yield `items` and show how many of `total` are done, the rate in `unit`s a second and the time left.
 
-    A live bar when standard error is a terminal that can redraw. Otherwise whole lines: every ten seconds and at the
-    end with PIG_PROGRESS=lines (set by the Snakefile when Snakemake itself runs in a terminal, whose jobs must not
-    overwrite each other) and in a dumb terminal; in a log one a minute, then ever fewer, and none of what takes less
-    than a minute. Nothing with --quiet. `initial`: how many were done before.
+    A live bar when standard error is a terminal that can redraw. Otherwise whole lines. With PIG_PROGRESS=lines and in
+    a dumb terminal: one every ten seconds, and one at the end. (The Snakefile sets PIG_PROGRESS when Snakemake runs in
+    a terminal, since its jobs share it.) In a log: one a minute, then ever fewer, and none of what takes less than a
+    minute. Nothing with --quiet. `initial`: how many were done before.
     """
     shared = os.environ.get("PIG_PROGRESS") == "lines"
     if silent():

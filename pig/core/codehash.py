@@ -20,8 +20,8 @@ def code_hash(*modules: str, also: str = "", without: frozenset[str] = frozenset
     """Hash of the syntax trees of `modules` and of all of pig that they import, also inside functions.
 
     `modules` are named within the package, e.g. "cli.verbs.train". An import of pig counts as the hash of what it
-    names, not as its name: a module that moves changes nothing. Nor do the modules in SHELL and `without`. What `also`
-    holds counts too. Every Python gives the same hash.
+    names, not as its name. So a module that moves changes nothing. Modules in SHELL and `without` do not count. `also`
+    is text that counts too. Every Python gives the same hash.
 
     Raises:
         FileNotFoundError: pig has no such module.
@@ -49,7 +49,7 @@ class Read(NamedTuple):
 
 @cache  # a workflow asks for the same ones for job after job
 def _hash(module: str, shell: frozenset[str]) -> str:
-    """Of a module and all below it; its imports in an order that their modules' names do not decide."""
+    """Hash of a module and of all that it imports. Imports are sorted by hash: names of modules do not count."""
     if module in shell:
         return "shell"
     read = _read(module)

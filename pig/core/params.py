@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from reprlib import repr as short
 from types import SimpleNamespace
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -20,7 +21,7 @@ from pydantic import (
 
 from pig.core.errors import InputError
 
-# Bounds that no study comes near: beyond, a number is a slip of the pen, and would end in a lack of memory or time.
+# No study comes near these bounds. A larger number is a slip of the pen, and would end in a lack of memory or time.
 Count = Annotated[int, Field(ge=1, le=10**9)]
 Channels = Annotated[int, Field(ge=1, le=4096)]
 Few = Annotated[int, Field(ge=1, le=64)]
@@ -300,7 +301,7 @@ def load(path: str | Path, kind: type[Settings], profile: str | None = None) -> 
 
 
 class _Once(yaml.SafeLoader):
-    """Of two equal keys of a section YAML would take the last."""
+    """A key that stands twice in a section is an error. YAML itself would take the last."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -328,12 +329,11 @@ def resolve(
         raise InputError(f"{name}: profiles: expected a section a profile")
     chosen = base.get("profile")
     if not isinstance(chosen, str) or chosen not in profiles:
-        raise InputError(
-            f"{name}: profile: expected one of {', '.join(map(str, profiles))}; found {chosen!r}"
-        )
+        known = ", ".join(map(str, profiles))
+        raise InputError(f"{name}: profile: expected one of {known}; found {short(chosen)}")
     changes = profiles[chosen] or {}
     if not isinstance(changes, dict):
-        raise InputError(f"{name}: profiles.{chosen}: expected sections; found {changes!r}")
+        raise InputError(f"{name}: profiles.{chosen}: expected sections; found {short(changes)}")
     return checked(kind, overlay(overlay(base, changes), over or {}), name)
 
 
@@ -406,5 +406,7 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{key}: unknown key"
     message = first["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(first["input"], dict | list) else f"; found {first['input']!r}"
+    found = (
+        "" if isinstance(first["input"], dict | list) else f"; found {first['input']!r}"
+    )  # anchors may repeat
     return f"{key}: {message}{found}" if key else message
