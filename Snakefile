@@ -19,7 +19,6 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/generate.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/segment.smk"
-include: "workflow/rules/copy.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -29,11 +28,11 @@ rule all:
         "<reports>/study.md",
         "<reports>/index.html",
         expand("<reports>/table{number}.{format}", number=TABLES, format=["csv", "json", "md", "tex"]),
-        rules.pairing.output if PAIRED else [],
-        REPORTED,
+        PAIRING,
+        DRAWN,
         [f"<run>/figures/{figure}.png" for figure in sorted(WITHHELD)],
         # Git keeps the reports, and without the rest a fresh clone would look finished.
-        [f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],
+        NETWORKS,
         [f"<run>/fold{fold}/{name}.zip" for name in SAMPLED for fold in SAMPLED[name]],
         [f"<run>/leak0/{name.removesuffix('-leak')}.zip" for name in LEAKS],
         [*SCORES, *COPIES, *TRTS, *FIDELITY["slices"], *FIDELITY["crops"]],

@@ -227,12 +227,14 @@ def job(p: Study, counted: Counted, message: str) -> tuple[str, int]:
         sets = sum(METHODS[name].paired for name in p.methods)
         images = sets * p.segmentation.seeds * max(p.segmentation.doses)
         return "segment", images * counted.segmenter.validation
-    if message.startswith("Features of"):
-        return "features", p.fidelity.slices * counted.inception
-    if found := re.match(r"Nearest neighbours of (.*), fold (\d+)", message):
-        rows = counted.rows[f"fold {found[2]}"]
-        generated = rows["test"] if found[1].startswith("real") else max(p.segmentation.doses)
-        return "neighbours", 2 * generated * rows["train"] * p.data.size**2  # each image and its mirror image
+    if found := re.fullmatch(r"Features of (.*)", message):
+        views = 1 if found[1] in METHODS and not METHODS[found[1]].paired else 2  # slices, and crops
+        return "features", views * p.fidelity.slices * counted.inception
+    if found := re.fullmatch(r"Nearest neighbours in fold (\d+)", message):
+        rows = counted.rows[f"fold {found[1]}"]
+        generated = sum(METHODS[name].paired for name in p.methods) * max(p.segmentation.doses)
+        pairs = (rows["test"] + generated) * rows["train"]
+        return "neighbours", 2 * pairs * p.data.size**2  # each image and its mirror image
     return "rest", 0
 
 
@@ -345,7 +347,7 @@ def disk_table(p: Study, counted: Counted) -> str:
         int(found[1]) for message in counted.plan if (found := re.match(r"Sample (\d+) with", message))
     ]
     trained = [found[1] for message in counted.plan if (found := re.match(r"Train the (\w+) of", message))]
-    sets = counted.rules["features"] + counted.rules["features_real"]
+    sets = 2 * counted.rules["features"] + counted.rules["features_slices"]
     segmenters, image = counted.rules["segment_real"], p.data.size**2  # a grey pixel takes a byte at most
     rows = [
         ("the archive of pairs", PAIRS * image),

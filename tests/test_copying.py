@@ -255,9 +255,10 @@ def files(tmp_path):
 def test_verb_finds_the_copy_among_the_folds_training_pairs(files):
     folder, folds, original = files
     place = ["copies", "--pairs", f"{folder}/real.zip", "--split", f"{folder}/split.csv", "--fold", "1"]
-    assert main([*place, "--out", f"{folder}/real.csv"]) == 0
-    job = [*place, "--generated", f"{folder}/pig.zip", "--real", f"{folder}/real.csv"]
-    assert main([*job, "--out", f"{folder}/pig.csv"]) == 0
+    assert main([*place, "--out", f"{folder}/alone.csv"]) == 0
+    outs = [f"{folder}/real.csv", f"{folder}/pig.csv"]
+    assert main([*place, "--generated", f"{folder}/pig.zip", "--out", *outs]) == 0
+    assert (folder / "alone.csv").read_bytes() == (folder / "real.csv").read_bytes()
     real, found = (pd.read_csv(folder / f"{name}.csv") for name in ("real", "pig"))
     role = folds.set_index("id")["fold1"]
     assert sorted(real["id"]) == sorted(role.index[role != "train"])
@@ -269,16 +270,19 @@ def test_verb_finds_the_copy_among_the_folds_training_pairs(files):
     assert (patient[real["duplicate_of"]].to_numpy() != patient[real["id"]].to_numpy()).all()
 
 
-def test_verb_refuses_what_does_not_belong_together(files, capsys):
+def test_verb_writes_all_or_nothing(files, capsys):
     folder, _, _ = files
-    place = ["copies", "--pairs", f"{folder}/real.zip", "--split", f"{folder}/split.csv"]
-    out = ["--out", f"{folder}/x.csv"]
-    assert main([*place, "--fold", "1", "--generated", f"{folder}/pig.zip", *out]) == 2
-    assert "expected both or neither" in capsys.readouterr().err
-    assert main([*place, "--fold", "0", "--out", f"{folder}/0.csv"]) == 0
-    job = [*place, "--fold", "1", "--generated", f"{folder}/pig.zip", *out]
-    assert main([*job, "--real", f"{folder}/0.csv"]) == 2
-    assert "expected pairs of fold 1; found fold 0" in capsys.readouterr().err
-    assert main([*job, "--real", f"{folder}/split.csv"]) == 2
-    assert "split.csv: expected a column fold; has id, patient" in capsys.readouterr().err
-    assert not (folder / "x.csv").exists()
+    job = ["copies", "--pairs", f"{folder}/real.zip", "--split", f"{folder}/split.csv", "--fold", "1"]
+    job += [
+        "--generated",
+        f"{folder}/pig.zip",
+        f"{folder}/none.zip",
+        "--out",
+        f"{folder}/0.csv",
+        f"{folder}/1.csv",
+    ]
+    assert main(job) == 2
+    assert "--out: expected 3 files" in capsys.readouterr().err
+    assert main([*job, f"{folder}/2.csv"]) == 2
+    assert "none.zip" in capsys.readouterr().err
+    assert not list(folder.glob("?.csv"))

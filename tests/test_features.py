@@ -268,9 +268,12 @@ def archive(rng, tmp_path, monkeypatch):
 
 
 def features_verb(tmp_path, *flags, of="pairs", cfg=CFG):
+    """What is written of slices, or of crops where `flags` end in --crops; otherwise the exit code."""
+    if flags[-1] == "--crops":
+        flags = [*flags, str(tmp_path / "crops.npz")]
     out = tmp_path / "out.npz"
     code = main(["features", "--pairs", str(tmp_path / f"{of}.zip"), "--out", str(out), "--cfg", cfg, *flags])
-    return features.read_features(out) if code == 0 else code
+    return features.read_features(flags[-1] if "--crops" in flags else out) if code == 0 else code
 
 
 def test_the_verb_features_chooses_slices_and_keeps_features(tmp_path, archive):
@@ -297,6 +300,7 @@ def test_the_verb_features_chooses_slices_and_keeps_features(tmp_path, archive):
         (["--number", "1"], "--number 1: expected at least 2"),
         (["--number", "4", "--role", "train"], "--split, --fold and --role: expected all three or none"),
         (["--number", "4", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
+        (["--out", "a.npz", "--number", "4", "--crops", "a.npz"], "--crops a.npz: expected another file"),
     ],
 )
 def test_flags_that_make_no_sense_are_refused(tmp_path, capsys, archive, flags, message):
@@ -416,6 +420,7 @@ def test_the_verb_crops_what_has_a_lesion(tmp_path, archive):
     pairs = read_archive(tmp_path / "pairs.zip")
     by_hand = [features.prepare(features.crop(pairs.images[i], pairs.masks[i])).mean() for i in (0, 1, 2, 4)]
     np.testing.assert_allclose(found.values[:4, 0], by_hand, rtol=1e-5)
+    assert features.read_features(tmp_path / "out.npz").ids == [f"s{i}" for i in range(8)]
     assert len(features_verb(tmp_path, "--number", "3", "--crops").ids) == 3
 
 
@@ -426,8 +431,9 @@ def test_the_verb_needs_lesions_to_crop(tmp_path, archive, capsys):
         fold0=["test"] * 3 + ["train", "validation"] + ["test"] * 3
     ).to_csv(tmp_path / "split.csv", index=False)
     train = ["--split", str(tmp_path / "split.csv"), "--fold", "0", "--role", "train"]
-    assert features_verb(tmp_path, "--number", "9", "--crops", *train) == 2
+    assert features_verb(tmp_path, "--number", "9", *train, "--crops") == 2
     assert "expected 2 or more slices with a lesion; found 0" in capsys.readouterr().err
+    assert not (tmp_path / "out.npz").exists()
 
 
 class Corners(torch.nn.Module):

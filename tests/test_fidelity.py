@@ -399,11 +399,29 @@ def write(path, features):
     return str(path)
 
 
-def test_the_verb_fidelity_writes_the_scores(rng, tmp_path):
+def test_the_verb_fidelity_writes_the_scores(rng, tmp_path, capsys):
     features, reference = made(rng, 5), made(rng, 7)
     ours, theirs = write(tmp_path / "pig.npz", features), write(tmp_path / "reference.npz", reference)
     out = tmp_path / "scores" / "pig.json"
-    assert main(["fidelity", "--features", ours, "--reference", theirs, "--out", str(out), "--cfg", CFG]) == 0
+    crops = write(tmp_path / "crops.npz", made(rng, 6))
+    job = [
+        "fidelity",
+        "--cfg",
+        CFG,
+        "--features",
+        ours,
+        crops,
+        "--reference",
+        theirs,
+        ours,
+        "--out",
+        str(out),
+    ]
+    assert main([*job, str(tmp_path / "crops.json")]) == 0
+    of_crops = json.loads((tmp_path / "crops.json").read_text())
+    assert (of_crops["set"], of_crops["n"], of_crops["reference_n"]) == ("crops", 6, 5)
+    assert main(job) == 2
+    assert "expected as many files of each" in capsys.readouterr().err
     scores = json.loads(out.read_text())
     sets = features.values, reference.values
     groups = features.groups, reference.groups

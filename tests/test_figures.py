@@ -384,31 +384,35 @@ def inputs(tmp_path):
         "pairs": ["--pairs", "real.zip", "--generated", "pig.zip"],
         "progression": ["--frames", "frames.npz"],
         "curves": ["--curves", "fold0/guider.csv", "fold0/guided.csv", "fold1/guided.csv", "fold0/ddpm.csv"],
-        "table1": ["--table", "table1.csv"],
-        "table2": ["--table", "table2.csv"],
-        "doses": ["--table", "table2.csv"],
-        "copies": ["--pairs", "real.zip", "--generated", "pig.zip", "--copies", "nearest.csv"],
+        "table1": ["--table1", "table1.csv"],
+        "table2": ["--table2", "table2.csv"],
+        "doses": ["--table2", "table2.csv"],
+        "copies": ["--pairs", "real.zip", "--copied", "pig.zip", "--copies", "nearest.csv"],
     }
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_verb_draws_what_the_function_draws(name, inputs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["figures", name, *inputs[name], "--out", "figures/out.png", "--cfg", CFG]) == 0
+    assert main(["figures", *inputs[name], "--out", f"figures/{name}.png", "--cfg", CFG]) == 0
     expected = {"data": lambda: figures.data(some_pairs(), 4)}.get(name, DRAWN[name])
-    assert (tmp_path / "figures" / "out.png").read_bytes() == figures.to_png(expected(), 50)
+    assert (tmp_path / f"figures/{name}.png").read_bytes() == figures.to_png(expected(), 50)
 
 
-def test_verb_names_what_is_missing_or_broken(tmp_path, monkeypatch, capsys):
+def test_verb_names_what_is_missing_or_broken(inputs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.npz").write_bytes(b"nothing")
     for arguments, named in (
-        (["copies", "--pairs", "t.zip"], "expected --pairs --generated --copies"),
-        (["curves", "--curves", "guider.csv"], "guider.csv: expected a curve in a folder fold{K}"),
-        (["progression", "--frames", "x.npz"], "x.npz: expected the frames t, x and y"),
-        (["table1", "--table", "none.csv"], "none.csv"),
+        (["--pairs", "t.zip", "--out", "copies.png"], "expected --pairs --copied --copies"),
+        (["--pairs", "t.zip", "--out", "a.png"], "--out a.png: expected one of data.png, "),
+        (
+            ["--curves", "guider.csv", "--out", "curves.png"],
+            "guider.csv: expected a curve in a folder fold{K}",
+        ),
+        (["--frames", "x.npz", "--out", "progression.png"], "x.npz: expected the frames t, x and y"),
+        ([*inputs["table2"], "--table1", "none.csv", "--out", "table2.png", "table1.png"], "none.csv"),
     ):
-        assert main(["figures", *arguments, "--out", "out.png", "--cfg", CFG]) == 2
+        assert main(["figures", *arguments, "--cfg", CFG]) == 2
         shown = capsys.readouterr().err
         assert named in shown and shown.count("\n") == 1
-    assert not (tmp_path / "out.png").exists()
+    assert not list(tmp_path.glob("*.png"))

@@ -284,8 +284,7 @@ def test_scores_that_lack_a_column_or_a_number(key, value, tmp_path, said):
     row |= {"fold": "0", "set": "real", "dose": "0", "real": "4", "seed": "0", "empty": "False", key: value}
     row = {name: text for name, text in row.items() if text is not None}
     (tmp_path / "s.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
-    outs = [tmp_path / f"t.{end}" for end in ("csv", "json", "md", "tex")]
-    line = said("tables", 2, "--scores", tmp_path / "s.csv", *SMOKE, "--out", *outs)
+    line = said("tables", "--segment", tmp_path / "s.csv", *SMOKE, "--out", tmp_path / "tables")
     assert re.search(rf"{tmp_path / 's.csv'}: .*{key}", line)
 
 

@@ -419,14 +419,10 @@ def test_table_4_needs_held_out_pairs_of_each_fold_and_known_sets():
         table4({("real", 0): neighbours(2.0), ("gan", 0): neighbours(2.0)})
 
 
-@pytest.fixture
-def outputs(tmp_path):
-    return [str(tmp_path / f"table{suffix}") for suffix in FORMATS]
-
-
 def write(folder, parts):
     """The parts as files, frames as csv and others as json; their paths."""
     paths = []
+    folder.mkdir(exist_ok=True)
     for i, part in enumerate(parts):
         paths.append(str(folder / f"{i}.part"))
         with open(paths[-1], "w", encoding="utf-8") as file:
@@ -434,80 +430,77 @@ def write(folder, parts):
     return paths
 
 
-def read(path):
-    with open(path, encoding="utf-8") as file:
-        return file.read()
+def tables_verb(folder, **inputs):
+    """Exit code of the verb, given files of these parts; it writes to FOLDER/out."""
+    flags = [word for name, of in inputs.items() for word in (f"--{name}", *write(folder / name, of))]
+    title = ["--title", "T.", "--steps", "9", "--cfg", CFG]
+    return main(["tables", *flags, *title, "--out", str(folder / "out")])
 
 
-def test_verb_writes_table_1(outputs, tmp_path):
-    for name in ("scores", "crops", "costs"):
-        (tmp_path / name).mkdir()
-    parts = {"scores": SCORES, "crops": CROPS, "costs": COSTS}
-    flags = [word for name, of in parts.items() for word in (f"--{name}", *write(tmp_path / name, of))]
-    assert main(["tables", "1", *flags, "--title", "T.", "--out", *outputs]) == 0
-    table = table1(SCORES, CROPS, COSTS, "T.")
-    assert [read(path) for path in outputs] == [form(table) for form in FORMATS.values()]
+def written(folder):
+    return {path.name: path.read_text(encoding="utf-8") for path in (folder / "out").glob("*")}
 
 
-def test_verb_writes_table_2_from_many_files(outputs, tmp_path):
-    scores = overlaps()
-    files = write(tmp_path, [part for _, part in scores.groupby(["fold", "dose"])])
-    job = ["tables", "2", "--scores", *files, "--steps", "9", "--cfg", CFG, "--out", *outputs]
-    assert main(job) == 0
-    found = pd.read_csv(outputs[0])
+def test_verb_writes_tables_1_and_5_of_fidelity_and_costs(tmp_path):
+    costs = [*COSTS, cost("pig", seconds=1000.0, fold=1)]
+    assert tables_verb(tmp_path, fidelity=SCORES, crops=CROPS, costs=costs) == 0
+    of_fold_0 = [COSTS[0], COSTS[2]]
+    expected = {1: table1(SCORES, CROPS, of_fold_0, "T."), 5: table5(costs, "T.")}
+    assert written(tmp_path) == {
+        f"table{number}{ending}": form(table)
+        for number, table in expected.items()
+        for ending, form in FORMATS.items()
+    }
+
+
+def test_verb_writes_tables_2_and_3_from_many_files(tmp_path):
+    scores, alone = overlaps(), with_alone()
+    parts = [part for _, part in alone.groupby(["fold", "dose", "real"])]
+    assert tables_verb(tmp_path, segment=parts, pairing=[PAIRING], trts=[found_in_generated()]) == 0
+    found = pd.read_csv(tmp_path / "out/table2.csv")
     assert found["dice"].tolist() == pytest.approx(table2(scores, HOW).frame["dice"].tolist(), rel=1e-12)
-    assert "9 optimiser steps" in read(outputs[2])
+    assert "9 optimiser steps" in written(tmp_path)["table2.md"]
+    expected = table3(PAIRING, found_in_generated(), alone, HOW).frame.drop(columns="competes")
+    found = pd.read_csv(tmp_path / "out/table3.csv")
+    pd.testing.assert_frame_equal(found, expected.reset_index(drop=True), rtol=1e-12, check_dtype=False)
 
 
-def test_verb_writes_table_3(outputs, tmp_path):
-    parts = {"pairing": PAIRING, "trts": found_in_generated(), "scores": with_alone()}
-    flags = []
-    for name, part in parts.items():
-        (tmp_path / name).mkdir()
-        flags += [f"--{name}", *write(tmp_path / name, [part])]
-    assert main(["tables", "3", *flags, "--cfg", CFG, "--out", *outputs]) == 0
-    expected = to_csv(table3(PAIRING, found_in_generated(), with_alone(), HOW))
-    pd.testing.assert_frame_equal(pd.read_csv(outputs[0]), pd.read_csv(_text(expected)), rtol=1e-12)
-
-
-def _text(text):
-    import io
-
-    return io.StringIO(text)
-
-
-def test_verb_writes_table_4(outputs, tmp_path):
+def test_verb_writes_table_4(tmp_path):
     files = []
     parts = {(name, fold): neighbours(2.0, fold=fold) for name in ("real", "pig") for fold in (0, 1)}
     for (name, fold), part in parts.items():
         (tmp_path / f"fold{fold}").mkdir(exist_ok=True)
         files.append(str(tmp_path / f"fold{fold}/{name}.csv"))
         part.to_csv(files[-1], index=False)
-    assert main(["tables", "4", "--scores", *files, "--out", *outputs]) == 0
-    assert read(outputs[2]) == to_markdown(table4(parts))
-
-
-def test_verb_writes_table_5(outputs, tmp_path):
-    assert main(["tables", "5", "--scores", *write(tmp_path, COSTS), "--out", *outputs]) == 0
-    assert read(outputs[0]) == to_csv(table5(COSTS))
+    assert main(["tables", "--copies", *files, "--out", str(tmp_path / "out")]) == 0
+    assert set(written(tmp_path)) == {f"table4{ending}" for ending in FORMATS}
+    assert written(tmp_path)["table4.md"] == to_markdown(table4(parts))
 
 
 @pytest.mark.parametrize(
-    ("number", "content", "flags", "named"),
+    ("flags", "named"),
     [
-        ("1", "{", [], "scores.txt: expected JSON"),
-        ("1", json.dumps(SCORES[0]), ["--costs", "none.json"], "none.json: "),
-        ("2", "", ["--cfg", CFG], "scores.txt: expected a CSV table"),
-        ("2", "", ["--costs", "none.json"], "table 2: expected --scores and no other input"),
-        ("3", "", ["--trts", "none.csv"], "table 3: expected --scores --pairing --trts"),
-        ("5", "{", [], "scores.txt: expected JSON"),
+        ([], "expected --fidelity, --segment, --copies or --costs"),
+        (["--fidelity", "scores.txt"], "scores.txt: expected JSON"),
+        (["--fidelity", "real.json", "--costs", "none.json"], "none.json: "),
+        (["--crops", "real.json"], "table 1: expected --fidelity"),
+        (["--segment", "scores.txt", "--cfg", CFG], "scores.txt: expected a CSV table"),
+        (
+            ["--segment", "scores.txt", "--trts", "none.csv"],
+            "table 3: expected --pairing, --trts and --segment",
+        ),
+        (
+            ["--pairing", "none.csv", "--trts", "none.csv"],
+            "table 3: expected --pairing, --trts and --segment",
+        ),
+        (["--costs", "scores.txt"], "scores.txt: expected JSON"),
+        (["--fidelity", "real.json", "--costs", "cost.json"], "cost.json: expected the key fold"),
     ],
 )
-def test_verb_names_what_is_wrong(number, content, flags, named, outputs, tmp_path, capsys):
-    file = tmp_path / "scores.txt"
-    file.write_text(content)
-    assert main(["tables", number, "--scores", str(file), *flags, "--out", *outputs]) == 2
-    assert named in capsys.readouterr().err
-    if number != "3":
-        assert main(["tables", number, "--scores", str(file), "--out", *outputs[:3], "x.csv"]) == 2
-        assert "expected one file each of .csv, .json, .md, .tex" in capsys.readouterr().err
+def test_verb_names_what_is_wrong_and_writes_nothing(flags, named, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "scores.txt").touch()
+    (tmp_path / "real.json").write_text(json.dumps(SCORES[2]))
+    (tmp_path / "cost.json").write_text(json.dumps({"method": "pig"}))
+    assert main(["tables", *flags, "--out", "out"]) == 2
+    assert named in capsys.readouterr().err and not written(tmp_path)

@@ -57,7 +57,7 @@ def put(folder, **programs):
 def test_every_rule_that_is_submitted_says_what_it_needs():
     found = rules()
     submitted = {name: text for name, text in found.items() if "localrule: True" not in text}
-    local = {"table1", "table2", "table3", "table4", "table5", "figure"}
+    local = {"tables", "figures"}
     assert set(found) - set(submitted) == local
     assert {"train", "sample", "segment", "merge"} <= set(submitted)
     for name, text in submitted.items():
@@ -78,8 +78,10 @@ def test_the_profile_and_its_page_name_rules_that_exist():
 @pytest.fixture
 def started(tmp_path):
     """A folder where a training, a segmentation on real pairs and a search for copies can start."""
-    (tmp_path / "runs/smoke").mkdir(parents=True)
-    for name in ("pairs.zip", "split.csv"):
+    (tmp_path / "runs/smoke/fold1/shards").mkdir(parents=True)
+    trained = [f"fold1/{net}.{end}" for net in ("guider", "guided") for end in ("safetensors", "csv")]
+    sampled = [f"fold1/shards/pig.{shard}.{end}" for shard in (0, 1) for end in ("zip", "json")]
+    for name in ("pairs.zip", "split.csv", *trained, *sampled, "fold1/pig.zip"):
         (tmp_path / "runs/smoke" / name).touch()
     return tmp_path
 
@@ -87,7 +89,7 @@ def started(tmp_path):
 TARGETS = {
     "train": "runs/smoke/fold0/guider.safetensors",
     "segment_real": "runs/smoke/fold0/segment/real.0.csv",
-    "copies_real": "runs/smoke/fold0/copies/real.csv",
+    "copies": "runs/smoke/fold1/copies/real.csv",
 }
 
 
@@ -105,11 +107,11 @@ def submitted(folder, *flags, **programs):
 def test_what_a_job_asks_of_slurm_does_not_depend_on_the_host_that_submits(started, host):
     calls = submitted(started, **host)
     assert set(calls) == set(TARGETS)
-    asked = {"train": ("4320", "16000"), "segment_real": ("4320", "16000"), "copies_real": ("1440", "8000")}
+    asked = {"train": ("4320", "16000"), "segment_real": ("4320", "16000"), "copies": ("1440", "8000")}
     for rule, (minutes, memory) in asked.items():
         assert f" -p main -t {minutes} --mem {memory} --nodes=1 " in calls[rule]
         assert " --cpus-per-task=1" in calls[rule]
-        assert (" --gpus=1" in calls[rule]) == (rule != "copies_real")
+        assert (" --gpus=1" in calls[rule]) == (rule != "copies")
 
 
 def test_a_cluster_without_gpus_is_asked_for_none(started):
@@ -123,7 +125,7 @@ def test_several_gpus_their_model_and_the_partition_that_has_them(started):
     partitions = str(PROFILE / "partitions.yaml")
     calls = submitted(started, "--slurm-partition-config", partitions, "--set-resources", *more)
     assert " --gpus=a100:4" in calls["train"]
-    assert " -p gpu " in calls["segment_real"] and " -p cpu " in calls["copies_real"]
+    assert " -p gpu " in calls["segment_real"] and " -p cpu " in calls["copies"]
 
 
 @pytest.mark.parametrize(("host", "gpus"), [({}, 0), ({"nvidia-smi": ""}, 1)], ids=["without", "with"])
@@ -166,7 +168,7 @@ def test_the_study_runs_on_slurm(node, tmp_path):
     printed = snakemake(tmp_path, *HERE, method="ddim")
     local = len(re.findall(r"^Job \d+: (?:Table|Figure)", printed, flags=re.MULTILINE))
     steps = int(re.search(r"(\d+) of \1 steps \(100%\) done", printed)[1])
-    assert local == 3 + 4  # tables and figures
+    assert local == 2
     assert len(jobs_of(printed)) == steps - local - 1  # the last is the target
     assert (tmp_path / "reports/study.md").is_file() and (tmp_path / "reports/table2.csv").is_file()
     assert "Nothing to be done" in snakemake(tmp_path, *HERE, method="ddim")

@@ -27,7 +27,7 @@ STAGES = {  # what `pig --help` writes above the verbs; docs/verbs.md says what 
 }
 VERBS = [verb for verbs in STAGES.values() for verb in verbs]
 HEADINGS = {verbs[0]: stage for stage, verbs in STAGES.items()}
-WRITTEN = ("out", "curve", "model", "report", "preview")  # options that name a file to write, in every verb
+WRITTEN = ("out", "crops", "curve", "model", "report", "preview")  # options that name a file to write
 ENVIRONMENT = """environment:
   PIG_INCEPTION   file of InceptionV3 weights, before those that are installed (features)
   PIG_SALT        salt of the pseudonyms, before that of --salt (import)

@@ -2,8 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +42,13 @@ def atomic(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
         if isinstance(error, OSError) and (error.filename is None or PREFIX in str(error.filename)):
             error.filename = str(path)
         raise
+
+
+@contextmanager
+def atomics(paths: Iterable[str | Path], mode: str = "wb") -> Iterator[list[IO[Any]]]:
+    """`atomic` for several files: an error in the block leaves all as they were."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(atomic(path, mode)) for path in paths]
 
 
 def _umask() -> int:

@@ -35,68 +35,43 @@ except InputError as error:
 
 FOLDS = range(P.folds.count)
 CHOSEN = [name for name in METHODS if name in P.methods]  # in the order of the table METHODS
-PAIRED = [name for name in CHOSEN if METHODS[name].paired]  # rows of Table 2; Table 1 is of fold 0 alone
+PAIRED = [name for name in CHOSEN if METHODS[name].paired]  # rows of Table 2
+MASKLESS = [name for name in METHODS if not METHODS[name].paired]
 SAMPLED = {name: FOLDS if name in PAIRED else [0] for name in CHOSEN}
 TRAINED = {  # networks and the folds that have them
     net: sorted({fold for name in CHOSEN if net in order([name]) for fold in SAMPLED[name]})
     for net in order(CHOSEN)
 }
+SHARDED = P.sampling.shards > 1  # whether several jobs share the sampling of a fold
+SHARD = "{shard}" if SHARDED else "0"  # in names of files
+SEEDS = range(P.segmentation.seeds)
+OF_A_SEED = P.model_copy(
+    update={"segmentation": P.segmentation.model_copy(update={"seeds": 1})}
+)  # one more reruns none
 REAL = {"real": "train", "reference": "test"}  # sets of real slices by their role in fold 0
-SCORED = ["real", *(name for name in CHOSEN if METHODS[name].masks != "varied")]  # rows of Table 1
-VIEWS = {
-    "slices": SCORED,
-    "crops": ["real", *(name for name in SCORED if name in PAIRED)],
-}  # what is scored of each
-FIDELITY = {view: [f"<run>/fidelity/{view}/{set_}.json" for set_ in sets] for view, sets in VIEWS.items()}
-TITLE = f"Profile {P.profile}, data: {P.data.source}."
+# Rows of Table 1, which is of fold 0 alone.
+SCORED = ["real", *(name for name in CHOSEN if METHODS[name].masks != "varied")]
 # The leak arm: PIG as if its generator had seen the test patients too, to show what that would have claimed.
 LEAKS = ["pig-leak"] if "pig" in PAIRED and not P.folds.leak else []
 LEAKING = P.model_copy(update={"folds": P.folds.model_copy(update={"leak": True})})
-
-SEEDS = range(P.segmentation.seeds)
-CONTROLS = (
-    ["augmented", "duplicated", *LEAKS] if PAIRED else []
-)  # rows of Table 2 beside real and the methods
-SCORES = [
-    f"<run>/fold{fold}/segment/{set_}.{seed}.csv"
-    for fold in FOLDS
-    for set_ in ["real", *CONTROLS, *PAIRED]
-    for seed in SEEDS
-]
-COPIES = (
-    [f"<run>/fold{fold}/copies/{set_}.csv" for fold in FOLDS for set_ in ["real", *PAIRED]] if PAIRED else []
-)
-TRTS = [f"<run>/fold{fold}/trts.csv" for fold in FOLDS] if PAIRED else []
-TABLES = [1, 2, 3, 4, 5] if PAIRED else [1, 2, 5]
-FIGURES = {  # what each is drawn from, by the options of `pig figures`
-    "data": {"pairs": "<pairs>"},
-    "curves": {"curves": [f"<run>/fold{fold}/{net}.csv" for net in TRAINED for fold in TRAINED[net]]},
-    "table1": {"table": "<reports>/table1.csv"},
-    "table2": {"table": "<reports>/table2.csv"},
-}
+# Rows of Table 2 beside real and the methods.
+CONTROLS = ["augmented", "duplicated", *LEAKS] if PAIRED else []
 GALLERY = [name for name in PAIRED if name in SCORED] or PAIRED  # methods whose pairs are shown
-if PAIRED:
-    FIGURES["doses"] = {"table": "<reports>/table2.csv"}
-    FIGURES["pairs"] = {"pairs": "<pairs>", "generated": [f"<run>/fold0/{name}.zip" for name in GALLERY]}
-    closest = "pig" if "pig" in PAIRED else PAIRED[0]
-    FIGURES["copies"] = {
-        "pairs": "<pairs>",
-        "generated": [f"<run>/fold{fold}/{closest}.zip" for fold in FOLDS],
-        "copies": [f"<run>/fold{fold}/copies/{closest}.csv" for fold in FOLDS],
-    }
-if "pig" in CHOSEN:
-    FIGURES["progression"] = {"frames": "<run>/progression.npz"}
+CLOSEST = [name for name in ("pig", *PAIRED) if name in PAIRED][:1]  # that whose copies are shown
 
+TABLES = [1, 2, 3, 4, 5] if PAIRED else [1, 2, 5]
+FIGURES = ["data", "curves", "table1", "table2"]
+FIGURES += ["doses", "pairs", "copies"] if PAIRED else []
+FIGURES += ["progression"] if "pig" in CHOSEN else []
 # Git keeps the reports. Figures of a user's own slices stay with the run, which DVC keeps, unless they may be shown.
 REAL_SLICES = {"data", "pairs", "copies"}
-WITHHELD = set() if P.data.source == "phantom" or P.figures.show_real else REAL_SLICES & FIGURES.keys()
-REPORTED = [f"<reports>/figures/{figure}.png" for figure in FIGURES if figure not in WITHHELD]
+WITHHELD = set() if P.data.source == "phantom" or P.figures.show_real else REAL_SLICES & {*FIGURES}
 
+TITLE = f"Profile {P.profile}, data: {P.data.source}."
 SECTIONS = [name for name, part in P if isinstance(part, Section)]  # of params.yaml: all numbers
 LOOK = hashlib.sha256(  # of the page, whose templates are no code
     b"".join(path.read_bytes() for path in sorted(Path(ROOT, "pig/report/templates").glob("page.*")))
 ).hexdigest()[:16]
-
 SCRATCH = f"scratch/{P.profile}"  # what killed jobs go on from, and caches: no rule declares them
 
 # What a job that can use a GPU asks for. Where jobs run on this machine and it has none, no more than a core. On a
@@ -113,7 +88,6 @@ pathvars:
 
 
 wildcard_constraints:
-    view="|".join(VIEWS),
     seed=r"\d+",
     arm="fold|leak",
     fold=r"\d+",
@@ -140,7 +114,8 @@ def shards(method, arm, fold, ending):
 
 def span(wildcards):
     """First pair and number of pairs of one shard."""
-    first, end = list(pairwise(bounds(wildcards.method, wildcards.arm, wildcards.fold)))[int(wildcards.shard)]
+    ends = bounds(wildcards.method, wildcards.arm, wildcards.fold)
+    first, end = list(pairwise(ends))[int(wildcards.get("shard", 0))]
     return first, end - first
 
 
@@ -149,3 +124,28 @@ def source_of(set_, fold):
     if set_ == "pig-leak":
         return "<run>/leak0/pig.zip"  # one generator saw the patients of every fold
     return f"<run>/fold{fold}/{set_}.zip" if set_ in METHODS else []
+
+
+def options(files):
+    """The inputs or outputs of a job as options of its verb, each by its name."""
+    return [f"--{name} {value}" for name, value in files.items() if value]
+
+
+NETWORKS = [f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]]
+CURVES = [f"<run>/fold{fold}/{net}.csv" for net in TRAINED for fold in TRAINED[net]]
+COSTS = [file for name in CHOSEN for fold in SAMPLED[name] for file in shards(name, "fold", fold, "json")]
+FIDELITY = {
+    "slices": [f"<run>/fidelity/slices/{set_}.json" for set_ in SCORED],
+    "crops": [f"<run>/fidelity/crops/{set_}.json" for set_ in SCORED if set_ not in MASKLESS],
+}
+SCORES = [
+    f"<run>/fold{fold}/segment/{set_}.{seed}.csv"
+    for fold in FOLDS
+    for set_ in ["real", *CONTROLS, *PAIRED]
+    for seed in SEEDS
+]
+TRTS = [f"<run>/fold{fold}/trts.csv" for fold in FOLDS if PAIRED]
+COPIES = [f"<run>/fold{fold}/copies/{set_}.csv" for fold in FOLDS for set_ in ["real", *PAIRED] if PAIRED]
+PAIRING = "<reports>/pairing.csv" if PAIRED else []
+FRAMES = "<run>/progression.npz" if "pig" in CHOSEN else []
+DRAWN = [f"<reports>/figures/{figure}.png" for figure in FIGURES if figure not in WITHHELD]

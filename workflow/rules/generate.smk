@@ -1,5 +1,5 @@
-# Sample i of a fold depends on the seed, the fold and i alone, so shards of any size join into the same archive. A killed job goes on from its folder in
-# scratch, as `train` does.
+# Sample i of a fold depends on the seed, the fold and i alone, so shards of any size join into the same archive. One
+# shard alone is the archive. A killed job goes on from its folder in scratch, as `train` does.
 rule sample:
     input:
         models=lambda w: expand(
@@ -7,12 +7,12 @@ rule sample:
         ),
         masks=lambda w: ["<pairs>", "<run>/split.csv"] if METHODS[w.method].masks else [],
     output:
-        samples="<run>/{arm}{fold}/shards/{method}.{shard}.zip",
-        report="<run>/{arm}{fold}/shards/{method}.{shard}.json",
+        samples="<run>/{arm}{fold}/" + ("shards/{method}.{shard}.zip" if SHARDED else "{method}.zip"),
+        report=f"<run>/{{arm}}{{fold}}/shards/{{method}}.{SHARD}.json",
     log:
-        "<log>/{arm}{fold}/{method}.{shard}.log",
+        f"<log>/{{arm}}{{fold}}/{{method}}.{SHARD}.log",
     benchmark:
-        "<log>/{arm}{fold}/{method}.{shard}.tsv"
+        f"<log>/{{arm}}{{fold}}/{{method}}.{SHARD}.tsv"
     priority: 40
     threads: 1
     resources:
@@ -22,7 +22,7 @@ rule sample:
     params:
         first=lambda w: span(w)[0],
         number=lambda w: span(w)[1],
-        state=f"{SCRATCH}/{{arm}}{{fold}}/{{method}}.{{shard}}",
+        state=f"{SCRATCH}/{{arm}}{{fold}}/{{method}}.{SHARD}",
         masks=lambda w, input: "--pairs {} --split {}".format(*input.masks) if input.masks else "",
         cfg=to_json(P, "sampling"),
         code=lambda w: METHODS[w.method].code(),
@@ -34,25 +34,27 @@ rule sample:
         " --report {output.report} --state {params.state} 2>&1 | tee {log}"
 
 
-rule merge:
-    input:
-        lambda w: shards(w.method, w.arm, w.fold, "zip"),
-    output:
-        "<run>/{arm}{fold}/{method}.zip",
-    log:
-        "<log>/{arm}{fold}/{method}.log",
-    priority: 40
-    threads: 1
-    resources:
-        gpu=0,
-        mem_mb=8000,
-        runtime="30m",
-    params:
-        code=code_hash("cli.verbs.merge"),
-    message:
-        "Join the samples of {wildcards.method}, {wildcards.arm} {wildcards.fold}"
-    shell:
-        "pig merge {input} --out {output} 2>&1 | tee {log}"
+if SHARDED:
+
+    rule merge:
+        input:
+            lambda w: shards(w.method, w.arm, w.fold, "zip"),
+        output:
+            "<run>/{arm}{fold}/{method}.zip",
+        log:
+            "<log>/{arm}{fold}/{method}.log",
+        priority: 40
+        threads: 1
+        resources:
+            gpu=0,
+            mem_mb=8000,
+            runtime="30m",
+        params:
+            code=code_hash("cli.verbs.merge"),
+        message:
+            "Join the samples of {wildcards.method}, {wildcards.arm} {wildcards.fold}"
+        shell:
+            "pig merge {input} --out {output} 2>&1 | tee {log}"
 
 
 rule progression:

@@ -1,169 +1,73 @@
-# Tables and figures: the committed results, made by these rules and never by hand.
-rule pairing:
+# Tables, figures and pages: the committed results, made by these rules and never by hand.
+rule tables:
     input:
-        pairs="<pairs>",
-        split="<run>/split.csv",
-        generated=expand("<run>/fold{fold}/{method}.zip", method=PAIRED, fold=FOLDS),
-    output:
-        "<reports>/pairing.csv",
-    log:
-        "<log>/pairing.log",
-    threads: 1
-    resources:
-        gpu=0,
-        mem_mb=8000,
-        runtime="4h",
-    params:
-        cfg=to_json(P, "pairing"),
-        code=code_hash("cli.verbs.pairing"),
-    message:
-        "Do mask and image belong together?"
-    shell:
-        "pig pairing --cfg {params.cfg:q} --pairs {input.pairs} --split {input.split} --generated {input.generated}"
-        " --out {output} 2>&1 | tee {log}"
-
-
-rule table1:
-    input:
-        scores=FIDELITY["slices"],
+        fidelity=FIDELITY["slices"],
         crops=FIDELITY["crops"],
-        costs=[file for name in SCORED[1:] for file in shards(name, "fold", 0, "json")],
+        segment=SCORES,
+        pairing=PAIRING,
+        trts=TRTS,
+        copies=COPIES,
+        costs=COSTS,
     output:
-        report("<reports>/table1.csv", caption="../report/table.rst", category="Tables"),
-        multiext("<reports>/table1", ".json", ".md", ".tex"),
+        report(expand("<reports>/table{n}.csv", n=TABLES), caption="../report/table.rst", category="Tables"),
+        expand("<reports>/table{n}.{format}", n=TABLES, format=["json", "md", "tex"]),
     log:
-        "<log>/table1.log",
+        "<log>/tables.log",
     localrule: True
     params:
-        title=TITLE,
-        code=code_hash("cli.verbs.tables"),
-    message:
-        "Table 1"
-    shell:
-        "pig tables 1 --scores {input.scores} --crops {input.crops} --costs {input.costs} --title {params.title:q}"
-        " --out {output} 2>&1 | tee {log}"
-
-
-rule table2:
-    input:
-        scores=SCORES,
-    output:
-        report("<reports>/table2.csv", caption="../report/table.rst", category="Tables"),
-        multiext("<reports>/table2", ".json", ".md", ".tex"),
-    log:
-        "<log>/table2.log",
-    localrule: True
-    params:
+        files=lambda w, input: options(input),
+        folder=lambda w, output: Path(output[0]).parent,
         title=TITLE,
         steps=P.segmentation.steps,
         cfg=to_json(P, "statistics"),
         code=code_hash("cli.verbs.tables"),
     message:
-        "Table 2"
+        "Tables"
     shell:
-        "pig tables 2 --cfg {params.cfg:q} --scores {input.scores} --title {params.title:q} --steps {params.steps}"
-        " --out {output} 2>&1 | tee {log}"
+        "pig tables --cfg {params.cfg:q} {params.files} --title {params.title:q} --steps {params.steps}"
+        " --out {params.folder:q} 2>&1 | tee {log}"
 
 
-rule table3:
+rule figures:
     input:
-        pairing="<reports>/pairing.csv",
-        trts=TRTS,
-        scores=SCORES,
+        pairs="<pairs>",
+        curves=CURVES,
+        frames=FRAMES,
+        generated=[f"<run>/fold0/{name}.zip" for name in GALLERY],
+        copied=[f"<run>/fold{fold}/{name}.zip" for name in CLOSEST for fold in FOLDS],
+        copies=[f"<run>/fold{fold}/copies/{name}.csv" for name in CLOSEST for fold in FOLDS],
+        table1="<reports>/table1.csv",
+        table2="<reports>/table2.csv",
     output:
-        report("<reports>/table3.csv", caption="../report/table.rst", category="Tables"),
-        multiext("<reports>/table3", ".json", ".md", ".tex"),
+        report(DRAWN, caption="../report/figure.rst", category="Figures"),
+        [f"<run>/figures/{figure}.png" for figure in FIGURES if figure in WITHHELD],
     log:
-        "<log>/table3.log",
+        "<log>/figures.log",
     localrule: True
     params:
-        title=TITLE,
-        cfg=to_json(P, "statistics"),
-        code=code_hash("cli.verbs.tables"),
-    message:
-        "Table 3"
-    shell:
-        "pig tables 3 --cfg {params.cfg:q} --pairing {input.pairing} --trts {input.trts} --scores {input.scores}"
-        " --title {params.title:q} --out {output} 2>&1 | tee {log}"
-
-
-rule table4:
-    input:
-        copies=COPIES,
-    output:
-        report("<reports>/table4.csv", caption="../report/table.rst", category="Tables"),
-        multiext("<reports>/table4", ".json", ".md", ".tex"),
-    log:
-        "<log>/table4.log",
-    localrule: True
-    params:
-        title=TITLE,
-        code=code_hash("cli.verbs.tables"),
-    message:
-        "Table 4"
-    shell:
-        "pig tables 4 --scores {input.copies} --title {params.title:q} --out {output} 2>&1 | tee {log}"
-
-
-rule table5:
-    input:
-        costs=[
-            file for name in CHOSEN for fold in SAMPLED[name] for file in shards(name, "fold", fold, "json")
-        ],
-    output:
-        report("<reports>/table5.csv", caption="../report/table.rst", category="Tables"),
-        multiext("<reports>/table5", ".json", ".md", ".tex"),
-    log:
-        "<log>/table5.log",
-    localrule: True
-    params:
-        title=TITLE,
-        code=code_hash("cli.verbs.tables"),
-    message:
-        "Table 5"
-    shell:
-        "pig tables 5 --scores {input.costs} --title {params.title:q} --out {output} 2>&1 | tee {log}"
-
-
-rule figure:
-    input:
-        unpack(lambda w: FIGURES[w.figure]),
-    output:
-        report("<reports>/figures/{figure}.png", caption="../report/figure.rst", category="Figures"),
-    log:
-        "<log>/figures/{figure}.log",
-    localrule: True
-    params:
-        files=lambda w, input: [f"--{name} {files}" for name, files in input.items()],
+        files=lambda w, input: options(input),
         cfg=to_json(P, "figures"),
         code=code_hash("cli.verbs.figures"),
     message:
-        "Figure: {wildcards.figure}"
+        "Figures"
     shell:
-        "pig figures {wildcards.figure} --cfg {params.cfg:q} {params.files} --out {output} 2>&1 | tee {log}"
-
-
-use rule figure as figure_withheld with:
-    output:
-        "<run>/figures/{figure}.png",
+        "pig figures --cfg {params.cfg:q} {params.files} --out {output} 2>&1 | tee {log}"
 
 
 # The page to read first, in Markdown, and the same for a browser with what can be looked at: pairs beside their
 # neighbours, the steps of Figure 3. What jobs took is read from the logs, which nothing depends on.
 rule report:
     input:
-        unpack(lambda w: {"frames": "<run>/progression.npz"} if "pig" in CHOSEN else {}),
-        tables=expand("<reports>/table{number}.csv", number=TABLES),
-        texts=expand("<reports>/table{number}.md", number=TABLES),
+        expand("<reports>/table{n}.md", n=TABLES),
+        tables=expand("<reports>/table{n}.csv", n=TABLES),
         pairs="<pairs>",
         generated=[f"<run>/fold0/{name}.zip" for name in GALLERY],
         copies=[f"<run>/fold0/copies/{name}.csv" for name in GALLERY],
-        curves=FIGURES["curves"]["curves"],
-        nets=[f"<run>/fold{fold}/{net}.safetensors" for net in TRAINED for fold in TRAINED[net]],
-        costs=[
-            file for name in CHOSEN for fold in SAMPLED[name] for file in shards(name, "fold", fold, "json")
-        ],
-        figures=REPORTED,
+        frames=FRAMES,
+        curves=CURVES,
+        nets=NETWORKS,
+        costs=COSTS,
+        figures=DRAWN,
     output:
         "<reports>/study.md",
         report("<reports>/index.html", caption="../report/page.rst", category="The report as a web page"),
@@ -175,7 +79,7 @@ rule report:
         mem_mb=16000,
         runtime="1h",
     params:
-        frames=lambda w, input: f"--frames {input.frames}" if "frames" in input.keys() else "",
+        files=lambda w, input: options(input),
         logs=f"logs/{P.profile}",
         cfg=to_json(P, *SECTIONS),
         profile=P.profile,
@@ -184,6 +88,5 @@ rule report:
     message:
         "The report as a web page and in Markdown"
     shell:
-        "pig report --cfg {params.cfg:q} --tables {input.tables} --pairs {input.pairs} --generated {input.generated}"
-        " --copies {input.copies} {params.frames} --curves {input.curves} --nets {input.nets} --costs {input.costs}"
-        " --figures {input.figures} --logs {params.logs} --profile-name {params.profile} --out {output} 2>&1 | tee {log}"
+        "pig report --cfg {params.cfg:q} {params.files} --logs {params.logs} --profile-name {params.profile}"
+        " --out {output} 2>&1 | tee {log}"

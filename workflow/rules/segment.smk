@@ -1,42 +1,12 @@
 # Table 2. Segmenters of a fold: on the fold's real pairs alone; for each method one a dose of its pairs, and one on
 # generated pairs alone (TSTR); and the controls. One job a training set and seed.
-rule segment_real:
-    input:
-        pairs="<pairs>",
-        split="<run>/split.csv",
-    output:
-        scores="<run>/fold{fold}/segment/real.{seed}.csv",
-        curve="<run>/fold{fold}/segment/real.{seed}.curve.csv",
-        model="<run>/fold{fold}/segment/real.{seed}.safetensors",
-    log:
-        "<log>/fold{fold}/segment/real.{seed}.log",
-    benchmark:
-        "<log>/fold{fold}/segment/real.{seed}.tsv"
-    priority: 30
-    threads: 1
-    resources:
-        gpu=GPU,
-        mem_mb=16000,
-        runtime="3d",
-    params:
-        state=f"{SCRATCH}/fold{{fold}}/segment.real.{{seed}}.pt",
-        cfg=to_json(P, "segmentation", "augmentation"),
-        code=code_hash("cli.verbs.segment"),
-    message:
-        "Segment the test patients of fold {wildcards.fold}: real, seed {wildcards.seed}"
-    shell:
-        "pig segment real --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
-        " --fold {wildcards.fold} --seed {wildcards.seed} --out {output.scores} --curve {output.curve}"
-        " --model {output.model} --state {params.state} 2>&1 | tee {log}"
-
-
 rule segment:
     input:
         pairs="<pairs>",
         split="<run>/split.csv",
         generated=lambda w: source_of(w.set, w.fold),
     output:
-        scores="<run>/fold{fold}/segment/{set}.{seed}.csv",
+        out="<run>/fold{fold}/segment/{set}.{seed}.csv",
         curve="<run>/fold{fold}/segment/{set}.{seed}.curve.csv",
     log:
         "<log>/fold{fold}/segment/{set}.{seed}.log",
@@ -50,17 +20,26 @@ rule segment:
         mem_mb=16000,
         runtime="3d",
     params:
+        files=lambda w, input, output: options(input) + options(output),
         state=f"{SCRATCH}/fold{{fold}}/segment.{{set}}.{{seed}}.pt",
-        generated=lambda w, input: f"--generated {input.generated}" if input.generated else "",
         alone=lambda w: "--alone" if w.set in METHODS else "",
-        cfg=to_json(P, "segmentation", "augmentation"),
+        cfg=to_json(OF_A_SEED, "segmentation", "augmentation"),
         code=code_hash("cli.verbs.segment"),
     message:
         "Segment the test patients of fold {wildcards.fold}: {wildcards.set}, seed {wildcards.seed}"
     shell:
-        "pig segment {wildcards.set} --cfg {params.cfg:q} --threads {threads} --pairs {input.pairs} --split {input.split}"
-        " --fold {wildcards.fold} --seed {wildcards.seed} {params.generated} {params.alone} --out {output.scores}"
-        " --curve {output.curve} --state {params.state} 2>&1 | tee {log}"
+        "pig segment {wildcards.set} --cfg {params.cfg:q} --threads {threads} --fold {wildcards.fold}"
+        " --seed {wildcards.seed} {params.files} {params.alone} --state {params.state} 2>&1 | tee {log}"
+
+
+use rule segment as segment_real with:
+    output:
+        out="<run>/fold{fold}/segment/{set}.{seed}.csv",
+        curve="<run>/fold{fold}/segment/{set}.{seed}.curve.csv",
+        model="<run>/fold{fold}/segment/{set}.{seed}.safetensors",
+    wildcard_constraints:
+        set="real",
+    priority: 30
 
 
 # The same segmenters on generated slices (TRTS): do they find the lesion that the generated mask says?

@@ -1,9 +1,9 @@
-"""Compute the features of slices, or of crops around their lesions, for the scores of `pig fidelity`.
+"""Compute the features of slices, and of crops around their lesions, for the scores of `pig fidelity`.
 
 Reads an archive of pairs and takes at most --number of its slices by a seeded choice: of all, or with --split
-of those whose patients have --role in --fold; with --crops, of those that have a lesion, squares around it. Writes one
-.npz of features, ids, groups (patients; of generated slices the ids) and the extractor's name. With --cache, features
-once computed are kept there and found again by the slice's content.
+of those whose patients have --role in --fold. With --crops it also takes at most --number of those with a lesion, and a
+square around each. Writes one .npz each: features, ids, groups (patients; of generated slices the ids) and the
+extractor's name. With --cache, features once computed are kept there and found again by the slice's content.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pig.cli.options import add_compute, add_settings, start
 from pig.cli.progress import track
 from pig.core.errors import InputError
-from pig.core.files import atomic
+from pig.core.files import atomic, atomics
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,8 +29,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--role", choices=["train", "validation", "test"], help="role of the patients in the fold"
     )
     parser.add_argument("--number", metavar="N", type=int, required=True, help="slices to take at most")
-    parser.add_argument("--crops", action="store_true", help="squares around lesions instead of slices")
-    parser.add_argument("--out", metavar="NPZ", required=True, help="features to write")
+    parser.add_argument("--out", metavar="NPZ", required=True, help="features of slices to write")
+    parser.add_argument("--crops", metavar="NPZ", help="features of squares around lesions to write")
     parser.add_argument("--cache", metavar="DIR", help="keep the features of each slice in DIR")
     parser.add_argument(
         "--weights", metavar="FILE", help="InceptionV3 weights (default: $PIG_INCEPTION or installed)"
@@ -50,34 +50,39 @@ def run(args: Namespace) -> None:
 
     if args.number < 2:
         raise InputError(f"--number {args.number}: expected at least 2")
+    if args.crops == args.out:
+        raise InputError(f"--crops {args.crops}: expected another file than --out")
     sections, device = start(args, "fidelity")
     chosen = sections.fidelity
     pairs = read_archive(args.pairs)
     rows = candidates(args, pairs.table)
+    taken = {args.out: pairs.select(features.choose(rows, args.number, chosen.seed))}
     if args.crops:
         masks = pairs.need_masks(args.pairs)
         rows = [row for row in rows if masks[row].any()]
         if len(rows) < 2:
             raise InputError(f"{args.pairs}: expected 2 or more slices with a lesion; found {len(rows)}")
-    taken = pairs.select(features.choose(rows, args.number, chosen.seed))
+        taken[args.crops] = pairs.select(features.choose(rows, args.number, chosen.seed))
     if chosen.extractor is None:
         extractor = features.inception(features.find_weights(args.weights, os.environ), device)
     else:
         extractor = features.pinned(Path(chosen.extractor), chosen.extractor_sha256, device)
+    store, source = Folder(Path(args.cache)) if args.cache else None, digest(pairs)
 
-    images = list(taken.images)
-    if args.crops:
-        images = [features.crop(*each) for each in zip(images, taken.need_masks(), strict=True)]
-    store = Folder(Path(args.cache)) if args.cache else None
-    computed = features.features(images, extractor, chosen.batch, store)
-    label = f"features {Path(args.out).stem}{' crops' if args.crops else ''}"
-    by_row = dict(track(computed, len(taken), label))
-    values = np.stack([by_row[row] for row in range(len(taken))])
-    ids = taken.table["id"].tolist()
-    groups = [patient or own for patient, own in zip(taken.table["patient"], ids, strict=True)]
-    found = features.Features(values, ids, groups, digest(pairs), extractor.name, extractor.sha256)
-    with atomic(args.out) as file:
-        features.write_features(file, found)
+    found = {}
+    for path, some in taken.items():
+        images, label = list(some.images), f"features {Path(args.out).stem}"
+        if path == args.crops:
+            images = [features.crop(*each) for each in zip(images, some.need_masks(), strict=True)]
+            label += " crops"
+        by_row = dict(track(features.features(images, extractor, chosen.batch, store), len(images), label))
+        values = np.stack([by_row[row] for row in range(len(images))])
+        ids = some.table["id"].tolist()
+        groups = [patient or own for patient, own in zip(some.table["patient"], ids, strict=True)]
+        found[path] = features.Features(values, ids, groups, source, extractor.name, extractor.sha256)
+    with atomics(found) as files:
+        for file, of in zip(files, found.values(), strict=True):
+            features.write_features(file, of)
 
 
 def candidates(args: Namespace, table: "pd.DataFrame") -> list[int]:

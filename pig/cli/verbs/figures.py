@@ -1,9 +1,9 @@
-"""Draw one figure of the reports.
+"""Draw figures of the reports.
 
-NAME is data (a contact sheet of the data set), curves (losses of the networks), progression (Figure 3: the
-estimates of mask and slice, step by step), pairs (real and generated pairs), copies (the generated pairs nearest to
-training pairs), table1 or table2 (the tables as bars), doses (Dice by the number of generated pairs).
-Each reads the files of its own options and writes one png; equal inputs give equal bytes.
+The name of each file in --out says what it shows: data.png (a contact sheet of the data set), curves (losses of the
+networks), progression (Figure 3: the estimates of mask and slice, step by step), pairs (real and generated pairs),
+copies (the generated pairs nearest to training pairs), table1 or table2 (the tables as bars), doses (Dice by the number
+of generated pairs). Each reads the files of its own options; equal inputs give equal bytes.
 """
 
 from argparse import ArgumentParser, Namespace
@@ -12,17 +12,17 @@ from typing import Any
 
 from pig.cli.options import add_settings, settings
 from pig.core.errors import InputError
-from pig.core.files import atomic
+from pig.core.files import atomics
 
 READS = {  # the options that each figure needs
     "data": ("pairs",),
     "curves": ("curves",),
     "progression": ("frames",),
     "pairs": ("pairs", "generated"),
-    "table1": ("table",),
-    "copies": ("pairs", "generated", "copies"),
-    "table2": ("table",),
-    "doses": ("table",),
+    "table1": ("table1",),
+    "copies": ("pairs", "copied", "copies"),
+    "table2": ("table2",),
+    "doses": ("table2",),
 }
 SPAN = ("", "_low", "_high")
 SCORES = ("dice", "iou", "precision", "recall")
@@ -39,43 +39,43 @@ DRAWN = {  # columns of the tables: text, whole numbers, numbers
     ),
     "doses": (("set",), ("dose",), tuple(f"dice{end}" for end in SPAN)),
 }
-OPTIONS = ("pairs", "generated", "frames", "curves", "table", "copies")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", choices=READS, help=f"one of {', '.join(READS)}")
     parser.add_argument("--pairs", metavar="ZIP", help="archive of the real pairs (data, pairs, copies)")
-    parser.add_argument(
-        "--generated",
-        metavar="ZIP",
-        nargs="+",
-        help="archives of generated pairs, METHOD.zip (pairs, copies)",
-    )
+    parser.add_argument("--generated", metavar="ZIP", nargs="+", help="generated pairs, METHOD.zip (pairs)")
     parser.add_argument("--frames", metavar="NPZ", help="what `pig progression` wrote (progression)")
     parser.add_argument(
         "--curves", metavar="CSV", nargs="+", help="loss curves, fold{K}/{network}.csv (curves)"
     )
-    parser.add_argument("--table", metavar="CSV", help="what `pig tables` wrote (table1, table2, doses)")
+    parser.add_argument("--copied", metavar="ZIP", nargs="+", help="generated pairs of --copies (copies)")
     parser.add_argument("--copies", metavar="CSV", nargs="+", help="what `pig copies` wrote (copies)")
-    parser.add_argument("--out", metavar="PNG", required=True, help="picture to write")
+    parser.add_argument("--table1", metavar="CSV", help="what `pig tables` wrote (table1)")
+    parser.add_argument("--table2", metavar="CSV", help="what `pig tables` wrote (table2, doses)")
+    parser.add_argument("--out", metavar="PNG", nargs="+", required=True, help="pictures to write, NAME.png")
     add_settings(parser)
 
 
 def run(args: Namespace) -> None:
-    given = {option for option in OPTIONS if getattr(args, option) is not None}
-    if given != set(READS[args.name]):
-        options = " ".join(f"--{option}" for option in READS[args.name])
-        raise InputError(f"figure {args.name}: expected {options} and no other input")
+    for path in args.out:
+        if (name := Path(path).stem) not in READS or Path(path).suffix != ".png":
+            names = ", ".join(f"{name}.png" for name in READS)
+            raise InputError(f"--out {path}: expected one of {names}")
+        if any(getattr(args, option) is None for option in READS[name]):
+            raise InputError(f"figure {name}: expected {' '.join(f'--{option}' for option in READS[name])}")
     chosen = settings(args, "figures").figures
 
     from pig.report import figures
 
-    png = figures.to_png(_draw(args, chosen.sheet_pairs), chosen.dpi)
-    with atomic(args.out) as file:
-        file.write(png)
+    drawn = [
+        figures.to_png(_draw(Path(path).stem, args, chosen.sheet_pairs), chosen.dpi) for path in args.out
+    ]
+    with atomics(args.out) as files:
+        for file, png in zip(files, drawn, strict=True):
+            file.write(png)
 
 
-def _draw(args: Namespace, columns: int) -> Any:
+def _draw(name: str, args: Namespace, columns: int) -> Any:
     import pandas as pd
 
     from pig.core.reading import read_csv
@@ -84,7 +84,7 @@ def _draw(args: Namespace, columns: int) -> Any:
     from pig.models.table import METHODS
     from pig.report import figures
 
-    match args.name:
+    match name:
         case "data":
             return figures.data(read_archive(args.pairs), columns)
         case "pairs":
@@ -101,12 +101,13 @@ def _draw(args: Namespace, columns: int) -> Any:
         case "copies":
             tables = [read_csv(path, columns=("id",), numbers=("joint",)) for path in args.copies]
             found = pd.concat(tables, ignore_index=True)
-            made = concatenate([read_archive(path) for path in args.generated])
+            made = concatenate([read_archive(path) for path in args.copied])
             return figures.copies(read_archive(args.pairs), made, found)
-        case name:
+        case _:
             draw = {"table1": figures.table1, "table2": figures.table2, "doses": figures.doses}[name]
             texts, counts, numbers = DRAWN[name]
-            return draw(read_csv(args.table, columns=texts, counts=counts, numbers=numbers))
+            path = getattr(args, READS[name][0])
+            return draw(read_csv(path, columns=texts, counts=counts, numbers=numbers))
 
 
 def read_frames(path: str) -> Any:

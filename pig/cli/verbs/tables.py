@@ -1,110 +1,113 @@
-"""Write one of the five tables from scores.
+"""Write the tables of a study from its scores.
 
-NUMBER 1 (fidelity) reads the json files of `pig fidelity`, of whole slices and of crops; 2 (segmentation) the csv
-files of `pig segment`; 3 (pairing) the csv files of `pig pairing`, `pig trts` and `pig segment`; 4 (copying) the csv
-files of `pig copies`; 5 (costs) the reports of `pig sample`. Writes four files: csv (full precision, the paper's
-numbers beside ours), json (row -> metric -> number, for dvc metrics), md and tex.
+Which tables are written follows from what is given: 1 (fidelity) from --fidelity, with --crops and --costs where they
+are given; 2 (segmentation) from --segment; 3 (pairing) from --pairing, --trts and --segment; 4 (copying) from --copies;
+5 (costs) from --costs. Each is four files in --out, table{NUMBER}.csv (full precision, the paper's numbers beside
+ours), .json (row -> metric -> number, for dvc metrics), .md and .tex.
 """
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pig.cli.options import add_settings, settings
 from pig.core.errors import InputError
-from pig.core.files import atomic
+from pig.core.files import atomics
 
-READS = {  # the options that each table needs, and those that it may have
-    1: (("scores",), ("crops", "costs")),
-    2: (("scores",), ()),
-    3: (("scores", "pairing", "trts"), ()),
-    4: (("scores",), ()),
-    5: (("scores",), ()),
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pig.report.formats import Table
+
+INPUTS = {  # option -> kind of its files; what wrote them, and the tables that they are for
+    "fidelity": ("JSON", "`pig fidelity` wrote of slices (1)"),
+    "crops": ("JSON", "`pig fidelity` wrote of crops around lesions (1)"),
+    "segment": ("CSV", "`pig segment` wrote (2, 3)"),
+    "trts": ("CSV", "`pig trts` wrote (3)"),
+    "copies": ("CSV", "`pig copies` wrote, SET.csv (4)"),
+    "costs": ("JSON", "`pig sample` wrote with --report (1, 5)"),
 }
 
 
 def add_arguments(parser: ArgumentParser) -> None:
+    for name, (kind, what) in INPUTS.items():
+        parser.add_argument(f"--{name}", metavar=kind, nargs="+", default=[], help=f"what {what}")
+    parser.add_argument("--pairing", metavar="CSV", help="what `pig pairing` wrote (3)")
     parser.add_argument(
-        "number",
-        metavar="NUMBER",
-        type=int,
-        choices=READS,
-        help="1: fidelity, 2: segmentation, 3: pairing, 4: copying, 5: costs",
-    )
-    parser.add_argument(
-        "--scores", metavar="FILE", nargs="+", required=True, help="json (1, 5) or csv (2, 3, 4) files"
-    )
-    parser.add_argument("--crops", metavar="JSON", nargs="+", help="scores of crops around lesions (1)")
-    parser.add_argument("--costs", metavar="JSON", nargs="+", help="reports of `pig sample` (1)")
-    parser.add_argument("--pairing", metavar="CSV", nargs=1, help="what `pig pairing` wrote (3)")
-    parser.add_argument("--trts", metavar="CSV", nargs="+", help="what `pig trts` wrote (3)")
-    parser.add_argument(
-        "--title", metavar="TEXT", default="", help="data and profile, the caption's first sentence"
+        "--title", metavar="TEXT", default="", help="data and profile, the captions' first sentence"
     )
     parser.add_argument(
         "--steps", metavar="N", type=int, help="optimiser steps of a segmenter, for the caption (2)"
     )
-    parser.add_argument(
-        "--out", metavar="FILE", nargs=4, required=True, help="files to write: .csv, .json, .md and .tex"
-    )
+    parser.add_argument("--out", metavar="FOLDER", required=True, help="folder of the tables to write")
     add_settings(parser)
 
 
-def run(args: Namespace) -> None:
+def run(args: Namespace) -> str:
     from pig.report.formats import FORMATS
 
-    needed, possible = READS[args.number]
-    given = {name for name in ("scores", "crops", "costs", "pairing", "trts") if getattr(args, name)}
-    if not set(needed) <= given <= {*needed, *possible}:
-        expected = " ".join(f"--{name}" for name in needed)
-        raise InputError(f"table {args.number}: expected {expected} and no other input")
-    if sorted(Path(path).suffix for path in args.out) != sorted(FORMATS):
-        raise InputError(f"--out {' '.join(args.out)}: expected one file each of {', '.join(FORMATS)}")
-    table = _table(args)
-    for path in args.out:
-        with atomic(path, "w") as file:
-            file.write(FORMATS[Path(path).suffix](table))
+    if bool(args.pairing) != bool(args.trts) or (args.pairing and not args.segment):
+        raise InputError("table 3: expected --pairing, --trts and --segment")
+    if args.crops and not args.fidelity:
+        raise InputError("table 1: expected --fidelity with --crops")
+    tables = list(_tables(args))
+    if not tables:
+        raise InputError("expected --fidelity, --segment, --copies or --costs")
+    texts = {
+        Path(args.out, f"table{table.number}{ending}"): form(table)
+        for table in tables
+        for ending, form in FORMATS.items()
+    }
+    with atomics(texts, "w") as files:
+        for file, text in zip(files, texts.values(), strict=True):
+            file.write(text)
+    return f"tables {', '.join(str(table.number) for table in tables)}"
+
+
+def _tables(args: Namespace) -> "Iterator[Table]":
+    from pig.core.reading import read_csv
+    from pig.metrics.copying import MEASURES
+    from pig.metrics.lesions import DESCRIPTORS
+    from pig.report import evidence, tables
+
+    costs = _costs(args.costs)
+    if args.fidelity:
+        first = min((cost["fold"] for cost in costs), default=0)  # which Table 1 is of
+        of_first = [cost for cost in costs if cost["fold"] == first]
+        yield tables.table1(_fidelities(args.fidelity), _fidelities(args.crops), of_first, args.title)
+    if args.segment:
+        overlaps = _read_all(args.segment, ("fold", "dose", "real", "seed"), ("empty", *tables.OVERLAP))
+        inference = tables.Inference(**settings(args, "statistics").statistics.model_dump())
+        yield tables.table2(overlaps, inference, args.steps, args.title)
+        if args.pairing:
+            described = [f"{what}_{key}" for what in ("w", "floor") for key in DESCRIPTORS]
+            numbers = ("n", "contrast_to_real", "one_component", "empty", *described)
+            pairing = read_csv(args.pairing, columns=("set",), numbers=numbers)
+            trts = _read_all(args.trts, ("fold", "seed"), ("dice", "shuffled"))
+            yield evidence.table3(pairing, trts, overlaps, inference, args.title)
+    if args.copies:
+        found = {}
+        numbers = ("duplicate", *MEASURES, *(f"{name}_heldout" for name in MEASURES))
+        for path in args.copies:
+            frame = read_csv(path, columns=("id",), counts=("fold",), numbers=numbers)
+            found[Path(path).stem, int(frame["fold"].iloc[0])] = frame
+        yield evidence.table4(found, args.title)
+    if args.costs:
+        yield evidence.table5(costs, args.title)
 
 
 NUMBER = int | float
 COST: dict[str, type | UnionType] = {
     "method": str,
+    "fold": int,
     "number": int,
     "seconds": NUMBER,
     "evaluations": int,
     "operations": int | None,
     "networks": dict,
 }
-
-
-def _table(args: Namespace) -> Any:
-    from pig.core.reading import read_csv
-    from pig.metrics.copying import MEASURES
-    from pig.metrics.lesions import DESCRIPTORS
-    from pig.report import evidence, tables
-
-    match args.number:
-        case 1:
-            scores, crops = (_fidelities(of or []) for of in (args.scores, args.crops))
-            return tables.table1(scores, crops, _costs(args.costs or []), args.title)
-        case 2:
-            return tables.table2(_overlaps(args.scores), _inference(args), args.steps, args.title)
-        case 3:
-            described = [f"{what}_{key}" for what in ("w", "floor") for key in DESCRIPTORS]
-            numbers = ("n", "contrast_to_real", "one_component", "empty", *described)
-            (pairing,) = [read_csv(path, columns=("set",), numbers=numbers) for path in args.pairing]
-            trts = _read_all(args.trts, ("fold", "seed"), ("dice", "shuffled"))
-            return evidence.table3(pairing, trts, _overlaps(args.scores), _inference(args), args.title)
-        case 4:
-            found = {}
-            numbers = ("duplicate", *MEASURES, *(f"{name}_heldout" for name in MEASURES))
-            for path in args.scores:
-                frame = read_csv(path, columns=("id",), counts=("fold",), numbers=numbers)
-                found[Path(path).stem, int(frame["fold"].iloc[0])] = frame
-            return evidence.table4(found, args.title)
-        case _:
-            return evidence.table5(_costs(args.scores), args.title)
 
 
 def _fidelities(paths: list[str]) -> list[Any]:
@@ -129,13 +132,8 @@ def _costs(paths: list[str]) -> list[Any]:
     return found
 
 
-def _overlaps(paths: list[str]) -> Any:
-    from pig.report.tables import OVERLAP
-
-    return _read_all(paths, ("fold", "dose", "real", "seed"), ("empty", *OVERLAP))
-
-
-def _read_all(paths: list[str], counts: tuple[str, ...], numbers: tuple[str, ...]) -> Any:
+def _read_all(paths: list[str], counts: tuple[str, ...], numbers: tuple[str, ...]) -> "pd.DataFrame":
+    """The rows of all these csv files."""
     import pandas as pd
 
     from pig.core.reading import read_csv
@@ -143,9 +141,3 @@ def _read_all(paths: list[str], counts: tuple[str, ...], numbers: tuple[str, ...
     names = ("id", "patient", "set")
     tables = [read_csv(path, columns=names, counts=counts, numbers=numbers) for path in paths]
     return pd.concat(tables, ignore_index=True)
-
-
-def _inference(args: Namespace) -> Any:
-    from pig.report.tables import Inference
-
-    return Inference(**settings(args, "statistics").statistics.model_dump())
