@@ -104,7 +104,7 @@ def segmenter(chosen: params.Study, train: Pairs) -> torch.nn.Module:
     torch.manual_seed(own.seed)
     model = segmentation.build(own.encoder, own.depth, own.decoder_channels, train.images.shape[1:])
     data = segmentation.examples(train)
-    for _ in fit(model, segmentation.training_loss(data, own.flip), len(data), recipe(own, len(data))):
+    for _ in fit(model, segmentation.training_loss(data, own.flip), len(train), recipe(own, len(train))):
         pass
     return model.eval()
 

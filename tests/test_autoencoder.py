@@ -4,9 +4,15 @@ import pytest
 import torch
 
 from pig.core.errors import InputError
-from pig.models.autoencoder import Autoencoder, Penalty, autoencoder_loss, calibrate
+from pig.core.params import load
+from pig.models.autoencoder import Autoencoder, autoencoder_loss, calibrate
+from pig.models.table import Params
 
-NONE = Penalty(kl=0.0, adversarial=0.0, start=0)
+SECTION = load("params.yaml", Params, "smoke").autoencoder
+
+
+def penalty(kl=0.0, adversarial=0.0, start=0):
+    return SECTION.model_copy(update={"kl": kl, "adversarial": adversarial, "adversarial_start": start})
 
 
 def model(factor=2, seed=0):
@@ -36,9 +42,7 @@ def test_a_mask_is_averaged_over_the_area_of_a_latent():
 
 
 def test_what_cannot_be_halved_is_refused():
-    with pytest.raises(InputError, match="power of two"):
-        model(3)
-    with pytest.raises(InputError, match="multiples of 2"):
+    with pytest.raises(InputError):
         model(2).shape(16, 15)
 
 
@@ -56,18 +60,15 @@ def test_the_loss_is_l1_and_kl_as_defined():
     eps = torch.randn(mean.shape, generator=torch.Generator().manual_seed(9))
     y_hat = net.decoder(mean + torch.exp(logvar / 2) * eps)
     normal = torch.distributions.Normal(mean, torch.exp(logvar / 2))
-    kl = (
-        torch.distributions.kl_divergence(normal, torch.distributions.Normal(0, 1)).sum((1, 2, 3)).mean()
-        / 256
-    )
+    kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0, 1)).sum() / y.numel()
     expected = (y_hat - y).abs().mean() + 0.3 * kl
-    found = autoencoder_loss(net, y, Penalty(0.3, 0.0, 0), torch.Generator().manual_seed(9))
+    found = autoencoder_loss(net, y, penalty(kl=0.3), torch.Generator().manual_seed(9))
     assert found.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_the_adversarial_term_waits_for_its_step_and_a_resumed_count_goes_on():
     net, y = model().train(), images()
-    late = Penalty(0.0, 0.5, start=2)
+    late = penalty(adversarial=0.5, start=2)
     losses = [autoencoder_loss(net, y, late, torch.Generator().manual_seed(1)).item() for _ in range(3)]
     assert losses[0] == losses[1] != losses[2]
     other = model().train()
@@ -79,7 +80,7 @@ def test_each_side_learns_from_its_own_part_only():
     """The discriminator's gradient is that of the hinge loss, the autoencoder's knows no hinge loss."""
     y = images()
     net = model().train()
-    autoencoder_loss(net, y, Penalty(0.0, 0.5, 0), torch.Generator().manual_seed(1)).backward()
+    autoencoder_loss(net, y, penalty(adversarial=0.5), torch.Generator().manual_seed(1)).backward()
     found = {name: value.grad.clone() for name, value in net.discriminator.named_parameters()}
 
     again = model().train()
@@ -107,8 +108,8 @@ def test_it_learns_one_image_by_heart():
     optimizer, generator = torch.optim.Adam(net.parameters(), 5e-3), torch.Generator().manual_seed(0)
     for _ in range(150):
         optimizer.zero_grad()
-        autoencoder_loss(net, y, Penalty(1e-6, 0.0, 0), generator).backward()
+        autoencoder_loss(net, y, penalty(kl=1e-6), generator).backward()
         optimizer.step()
     with torch.no_grad():
-        error = autoencoder_loss(net.eval(), y, NONE).item()
+        error = autoencoder_loss(net.eval(), y, penalty()).item()
     assert error < 0.1 * y.abs().mean().item()

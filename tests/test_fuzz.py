@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from pig.cli.verbs import import_official
 from pig.core.errors import LONGEST, InputError, plain
 from pig.core.params import from_json, load, resolve
 from pig.core.reading import read_csv, read_json
@@ -167,8 +168,8 @@ READERS: dict[str, tuple[bytes, Callable[[Path], Any], Callable[[Any], object]]]
         network,
         lambda found: all(tensor.float().isfinite().all() for tensor in found.values()),
     ),
-    "checkpoint": (saved(CHECKPOINT, True), weights.read_official, lambda found: False),
-    "old checkpoint": (saved(CHECKPOINT, False), weights.read_official, lambda found: False),
+    "checkpoint": (saved(CHECKPOINT, True), import_official.read, lambda found: False),
+    "old checkpoint": (saved(CHECKPOINT, False), import_official.read, lambda found: False),
     "features": (
         features(),
         read_features,

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pig.core.errors import InputError
 from pig.metrics import lesions
 from pig.metrics.lesions import DESCRIPTORS
 
@@ -102,5 +101,3 @@ def test_the_floor_is_of_the_same_number_and_falls_with_it():
     few, some = (lesions.floor(TABLE, reference, n, 40, 0) for n in (5, 30))
     assert all(few[key] > some[key] for key in DESCRIPTORS)
     assert few != lesions.floor(TABLE, reference, 5, 40, 1)
-    with pytest.raises(InputError, match="floor_draws"):
-        lesions.floor(TABLE, reference, 5, 0, 0)

@@ -62,9 +62,12 @@ def test_ring_is_what_brute_force_finds():
 
 
 def test_contrast_is_unknown_without_an_inside_or_a_ring():
-    image = np.zeros((4, 4))
+    image, (images, masks) = np.zeros((4, 4)), discs(3)
     assert math.isnan(contrast(image, np.zeros((4, 4), bool), 1))
     assert math.isnan(contrast(image, np.ones((4, 4), bool), 1))
+    found = summary(greys(images), np.zeros_like(masks), 0.06)
+    assert found["empty"] == 1
+    assert all(math.isnan(found[key]) for key in ("contrast", "contrast_sd", "area", "one_component"))
 
 
 def test_ring_width_is_a_share_of_the_shorter_side_and_at_least_a_pixel():
@@ -86,10 +89,7 @@ def test_derangement_moves_every_mask_and_loses_none(n):
         assert sorted(order) == list(range(n))
         assert (order != np.arange(n)).all()
     assert derangement(n, 4).tolist() == order.tolist()
-
-
-def test_derangement_of_one_is_refused():
-    with pytest.raises(InputError, match="2 or more"):
+    with pytest.raises(InputError):
         derangement(1, 0)
 
 
@@ -120,13 +120,6 @@ def test_report_tells_paired_from_shuffled():
     assert frame.area_to_real["real"] == 1
 
 
-def test_a_set_without_a_lesion_has_unknown_contrast_and_no_error():
-    images, masks = discs(3)
-    found = summary(greys(images), np.zeros_like(masks), 0.06)
-    assert found["empty"] == 1
-    assert all(math.isnan(found[key]) for key in ("contrast", "contrast_sd", "area", "one_component"))
-
-
 @pytest.fixture
 def archives(tmp_path):
     paths = []
@@ -145,12 +138,28 @@ def archives(tmp_path):
     return [*paths, tmp_path / "split.csv"]
 
 
+def pairing(archives, out, *generated):
+    real, made, split = archives
+    cfg = '{"pairing": {"ring": 0.06, "floor_draws": 3, "seed": 0}}'
+    words = [
+        "--pairs",
+        real,
+        "--split",
+        split,
+        "--generated",
+        *(generated or [made]),
+        "--out",
+        out,
+        "--cfg",
+        cfg,
+    ]
+    return main(["pairing", *map(str, words)])
+
+
 def test_verb_writes_the_report(archives, tmp_path):
     out = tmp_path / "pairing.csv"
-    cfg = '{"pairing": {"ring": 0.06, "floor_draws": 3, "seed": 0}}'
-    real, generated, split = archives
-    arguments = ["--pairs", real, "--split", split, "--generated", generated, "--out", out, "--cfg", cfg]
-    assert main(["pairing", *map(str, arguments)]) == 0
+    real, generated, _ = archives
+    assert pairing(archives, out) == 0
     frame = pd.read_csv(out)
     sets = ("real", "fold0/real", "fold0/pig")
     assert list(frame["set"]) == [f"{name}{end}" for name in sets for end in ("", " shuffled")]
@@ -161,27 +170,11 @@ def test_verb_writes_the_report(archives, tmp_path):
         assert paired[f"{key}_to_real"]["fold0/pig"] == pytest.approx(ratio)
         assert paired[f"{key}_to_real"]["fold0/real"] == 1
     far = [f"{what}_{key}" for what in ("w", "floor") for key in lesions.DESCRIPTORS]
-    assert list(frame.columns) == [
-        "set",
-        "n",
-        "contrast",
-        "contrast_sd",
-        "area",
-        "area_sd",
-        "one_component",
-        "empty",
-        "contrast_to_real",
-        "area_to_real",
-        *far,
-    ]
-    train, test, made = (
-        lesions.describe(part.images, part.masks)
-        for part in (
-            read_archive(real).select(range(4)),
-            read_archive(real).select([4, 5]),
-            read_archive(generated),
-        )
-    )
+    first = "set,n,contrast,contrast_sd,area,area_sd,one_component,empty,contrast_to_real,area_to_real"
+    assert list(frame.columns) == [*first.split(","), *far]
+    known = read_archive(real)
+    parts = (known.select(range(4)), known.select([4, 5]), read_archive(generated))
+    train, test, made = (lesions.describe(part.images, part.masks) for part in parts)
     for name, of in (("fold0/real", train), ("fold0/pig", made)):
         expected = [*lesions.distances(of, test).values()]
         expected += lesions.floor(train, test, len(of), 3, 0).values()
@@ -189,37 +182,10 @@ def test_verb_writes_the_report(archives, tmp_path):
     assert paired.loc[["real", "real shuffled", "fold0/pig shuffled"], far].isna().all(axis=None)
 
 
-def test_verb_refuses_two_archives_of_one_name(archives, tmp_path, capsys):
-    real, generated, split = archives
-    out = tmp_path / "x.csv"
-    arguments = ["--pairs", real, "--split", split, "--generated", generated, generated, "--out", out]
-    assert (
-        main(
-            [
-                "pairing",
-                *map(str, arguments),
-                "--cfg",
-                '{"pairing": {"ring": 0.06, "floor_draws": 3, "seed": 0}}',
-            ]
-        )
-        == 2
-    )
+def test_verb_refuses_two_archives_of_one_name_and_one_of_no_fold(archives, tmp_path, capsys):
+    generated = archives[1]
+    assert pairing(archives, tmp_path / "x.csv", generated, generated) == 2
     assert "fold0/pig fold0/pig" in capsys.readouterr().err
-
-
-def test_verb_refuses_an_archive_of_no_fold(archives, tmp_path, capsys):
-    real, generated, split = archives
     elsewhere = generated.rename(tmp_path / "pig.zip")
-    arguments = ["--pairs", real, "--split", split, "--generated", elsewhere, "--out", tmp_path / "x.csv"]
-    assert (
-        main(
-            [
-                "pairing",
-                *map(str, arguments),
-                "--cfg",
-                '{"pairing": {"ring": 0.06, "floor_draws": 3, "seed": 0}}',
-            ]
-        )
-        == 2
-    )
-    assert "expected an archive in a folder fold{K}" in capsys.readouterr().err
+    assert pairing(archives, tmp_path / "x.csv", elsewhere) == 2
+    assert str(elsewhere) in capsys.readouterr().err

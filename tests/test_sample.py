@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import tracemalloc
-import zipfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -109,22 +108,20 @@ def aside(monkeypatch):
 @pytest.mark.parametrize("method", ["pig", "ddim", "ldm", "segguided-varied"])
 def test_the_batch_changes_no_byte(study, tmp_path, method):
     whole = sampled(study, tmp_path / "whole.zip", method, 7, "--batch", 7)
-    for batch in (1, 3, 4, 100):
+    for batch in (1, 3, 100):
         assert sampled(study, tmp_path / "x.zip", method, 7, "--batch", batch) == whole
-    assert sampled(study, tmp_path / "x.zip", method, batch=5) == whole  # sampling.batch
+    assert sampled(study, tmp_path / "x.zip", method, batch=4) == whole  # sampling.batch
     pairs = read_archive(tmp_path / "whole.zip")
     assert len(pairs) == 7 and len({image.tobytes() for image in pairs.images}) == 7
     assert (pairs.masks is not None) == METHODS[method].paired
-    with zipfile.ZipFile(tmp_path / "whole.zip") as archive:
-        assert archive.comment == b"" and archive.namelist()[0] == "pairs.csv"
 
 
 def test_shards_in_other_batches_merge_into_the_archive_of_one_run(study, tmp_path):
     whole = sampled(study, tmp_path / "whole.zip")
-    cuts = [(0, 3, 2), (3, 1, 1), (4, 3, 3)]
-    shards = [tmp_path / f"{first}.zip" for first, _, _ in cuts]
-    for path, (first, count, batch) in zip(shards, cuts, strict=True):
-        sampled(study, path, "pig", count, "--first", first, "--batch", batch)
+    shards = []
+    for first, count, batch in ((0, 3, 2), (3, 1, 1), (4, 3, 3)):
+        shards.append(tmp_path / f"{first}.zip")
+        sampled(study, shards[-1], "pig", count, "--first", first, "--batch", batch)
     assert main(["merge", *map(str, shards), "--out", str(tmp_path / "merged.zip")]) == 0
     assert (tmp_path / "merged.zip").read_bytes() == whole
 
@@ -184,13 +181,12 @@ def test_ctrl_c_is_one_line_and_the_same_command_draws_only_the_rest(study, tmp_
     assert out.read_bytes() == whole and not state.exists()
 
 
-def test_before_a_batch_is_kept_nothing_is_left(study, tmp_path, monkeypatch, capsys):
+def test_before_a_batch_is_kept_nothing_is_left(study, tmp_path, monkeypatch):
     def interrupt(*given):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Model, "frames", interrupt)
     assert main(command(study, tmp_path / "out.zip")) == 130
-    assert capsys.readouterr().err == "pig: interrupted\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -214,22 +210,10 @@ def test_grey_levels_by_the_extremes_of_a_tile_survive_an_interruption_within_it
 
 
 @pytest.mark.parametrize(
-    "change", [{"seed": 1}, {"steps": 8}, {"tile": 2}, {"clip": False}, {"spacing": "leading"}]
+    "other", ["seed", "tile", "weights", "prediction", "process", "split", "masks", "code", "method", "size"]
 )
-def test_batches_of_other_settings_are_not_used(study, tmp_path, monkeypatch, change, capsys):
-    whole = sampled(study, tmp_path / "whole.zip", **change)
-    interrupted(monkeypatch, 2, command(study, tmp_path / "out.zip"))
-    assert len(list((tmp_path / "out.zip.part").iterdir())) == 2
-    capsys.readouterr()
-    assert sampled(study, tmp_path / "out.zip", **change) == whole
-    assert "resumed" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "other", ["weights", "prediction", "process", "split", "masks", "code", "method", "size"]
-)
-def test_nor_those_of_another_job(study, tmp_path, monkeypatch, capsys, other):
-    """Of other networks, masks given, code, method or size."""
+def test_batches_of_another_job_are_not_used(study, tmp_path, monkeypatch, capsys, other):
+    """Of other settings, networks, masks given, code, method or size."""
     method = {"method": "ddpm", "size": "joint"}.get(other, "segguided")
     net, split, out = tmp_path / f"{method}.safetensors", tmp_path / "split.csv", tmp_path / "out.zip"
     state, header = weights.load(study / paths.net(FOLD, method))
@@ -238,6 +222,7 @@ def test_nor_those_of_another_job(study, tmp_path, monkeypatch, capsys, other):
     words = command(study, out, method, 7, "--models", net)
     words += ["--split", str(split)] if METHODS[method].masks else []
     assert interrupted(monkeypatch, 2, words) == 130
+    assert len(list((tmp_path / "out.zip.part").iterdir())) == 2
     if other == "weights":
         weights.save(net, {**state, "conv_in.bias": state["conv_in.bias"] + 1}, header)
     elif other == "prediction":
@@ -251,6 +236,7 @@ def test_nor_those_of_another_job(study, tmp_path, monkeypatch, capsys, other):
         monkeypatch.setattr(Method, "code", lambda *given: "other")
     words[1] = {"masks": "segguided-varied", "method": "ddim"}.get(other, method)
     words += ["--size", "32x32"] if other == "size" else []
+    words += ["--cfg", cfg(**{other: 1})] if other in ("seed", "tile") else []
     capsys.readouterr()
     assert main(words) == 0
     assert "resumed" not in capsys.readouterr().err
@@ -377,15 +363,14 @@ def test_without_models_those_of_the_study_are_taken(study, tmp_path, monkeypatc
 def test_where_the_study_has_none_one_line_says_how_to_train_them(study, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(study)
     words = planned(study, "pig", "--count", 1, "--out", tmp_path / "x.zip")
-    line = refused(capsys, [*words, "--fold", 3])
     nets = [f"runs/smoke/fold3/{name}.safetensors" for name in ("guider", "guided")]
-    assert line.startswith(f"pig: {nets[0]}: ") and "--models" in line
-    assert f"`snakemake {' '.join(nets)} --cores all --config profile=smoke`" in line
     (tmp_path / "none").mkdir()
-    line = refused(capsys, [*words, "--models", tmp_path / "none"])
-    assert line.startswith(f"pig: {tmp_path}/none/guider.safetensors: ")
-    line = refused(capsys, [*words, "--models", study / FOLD, "--fold", 1])
-    assert line.startswith("pig: --fold 1: ")
+    for more, named in (
+        (["--fold", 3], f"{nets[0]}: .*`snakemake {' '.join(nets)} .*profile=smoke`"),
+        (["--models", tmp_path / "none"], f"{tmp_path}/none/guider.safetensors: "),
+        (["--models", study / FOLD, "--fold", 1], "--fold 1: "),
+    ):
+        assert re.match(f"pig: {named}", refused(capsys, [*words, *more]))
     words = ["sample", "pig", "--cfg", cfg(), "--count", "1", "--out", str(tmp_path / "x.zip")]
     assert refused(capsys, words).startswith("pig: --models: ")
 
@@ -404,32 +389,22 @@ def test_the_rules_write_where_the_layout_says():
 
 
 # ---------------------------- what cannot be
-def test_numbers_that_make_no_sense_are_one_line(study, tmp_path, capsys):
-    for option, value in (("--count", 0), ("--first", -1), ("--batch", 0), ("--fold", -1)):
-        words = [*command(study, tmp_path / "x.zip"), option, value]
-        assert refused(capsys, words).startswith(f"pig: {option} {value}: ")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_places_that_cannot_be_written_are_named_before_anything_is_drawn(
-    study, tmp_path, capsys, monkeypatch
-):
+def test_what_makes_no_sense_is_named_before_anything_is_drawn(study, tmp_path, capsys, monkeypatch):
+    """Numbers, networks of another method, places that cannot be written."""
     monkeypatch.setattr(Model, "frames", None)
     (tmp_path / "file").write_text("")
-    out, file = tmp_path / "x.zip", tmp_path / "file"
+    out, file, net = tmp_path / "x.zip", tmp_path / "file", study / paths.net(FOLD, "ddpm")
+    numbers = ("--count 0", "--first -1", "--batch 0", "--fold -1")
     for words, named in (
+        *(([*command(study, out), *wrong.split()], wrong) for wrong in numbers),
+        ([*command(study, out), "--models", net], net),
         (command(study, tmp_path), tmp_path),
         ([*command(study, out), "--state", file], file),
         ([*command(study, out), "--report", tmp_path], tmp_path),
         (command(study, file / "x.zip"), file),
     ):
         assert refused(capsys, words).startswith(f"pig: {named}: ")
-
-
-def test_networks_of_another_method_are_one_line(study, tmp_path, capsys):
-    net = study / paths.net(FOLD, "ddpm")
-    line = refused(capsys, [*command(study, tmp_path / "x.zip"), "--models", net])
-    assert line.startswith(f"pig: {net}: ") and "guider and guided" in line and "found ddpm" in line
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_an_older_archive_is_replaced_at_the_end_and_folders_are_made(study, tmp_path):
@@ -462,11 +437,9 @@ def test_a_disk_that_fills_up_is_one_line_and_what_was_kept_is_used(study, tmp_p
             if thread:
                 aside(patch)
             line = refused(capsys, words)
-        assert line.startswith(f"pig: {out}.part/") and line.endswith(
-            "-000000000-000000002.zip: file too large\n"
-        )
+        assert line.startswith(f"pig: {out}.part/")
     with small_files(len(whole) // 2):  # batches do
-        assert refused(capsys, words) == f"pig: {out}: file too large\n"
+        assert refused(capsys, words).startswith(f"pig: {out}: ")
     assert out.read_text() == "older"
     assert main(words) == 0
     assert "resumed at pair 9 of 9" in capsys.readouterr().err

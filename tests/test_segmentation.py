@@ -1,8 +1,8 @@
 """The lesion segmenter: its loss in closed form, flips, scores, resume, and a task that it can learn."""
 
-import io
 import json
 import socket
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
@@ -64,9 +64,7 @@ def test_building_needs_no_network(monkeypatch):
     assert model(torch.zeros(2, 1, 16, 16)).shape == (2, 1, 16, 16)
 
 
-@pytest.mark.parametrize(
-    ("change", "named"), [({0: "resnet19"}, "resnet19"), ({3: (16, 20)}, r"multiples of 8; found \(16, 20\)")]
-)
+@pytest.mark.parametrize(("change", "named"), [({0: "resnet19"}, "resnet19"), ({3: (16, 20)}, "20")])
 def test_build_names_what_is_wrong(change, named):
     with pytest.raises(InputError, match=named):
         segmentation.build(*[change.get(i, value) for i, value in enumerate(SMALL)])
@@ -151,22 +149,24 @@ def test_scores_of_predictions_that_are_known():
     assert scores["id"].tolist() == ["phantom0", "phantom1", "phantom2"]
     assert scores["dice"].tolist() == [1, 0, 1]  # the last: no lesion, none predicted
     assert scores["empty"].tolist() == [False, False, True]
-
-
-def test_images_without_masks_are_refused():
-    pairs = discs(2)
-    with pytest.raises(InputError, match="segmentation: expected pairs"):
+    with pytest.raises(InputError):
         segmentation.examples(Pairs(pairs.images, None, pairs.table))
 
 
-def test_it_learns_bright_discs():
+@pytest.fixture(scope="module")
+def learnt():
+    """A segmenter that has seen 60 bright discs."""
     torch.manual_seed(0)
     model = segmentation.build(*SMALL)
-    train, test = segmentation.examples(discs(60)), discs(20, seed=1)
     recipe = Recipe(steps=60, batch=8, learning_rate=0.003, schedule="cosine")
-    for _ in fit(model, segmentation.training_loss(train, 0.5), len(train), recipe):
+    for _ in fit(model, segmentation.training_loss(segmentation.examples(discs(60)), 0.5), 60, recipe):
         pass
-    probabilities = segmentation.predict(model, segmentation.examples(test).images, 20)
+    return model
+
+
+def test_it_learns_bright_discs(learnt):
+    test = discs(20, seed=1)
+    probabilities = segmentation.predict(learnt, segmentation.examples(test).images, 20)
     scores = segmentation.score(probabilities, test, 0.5)
     assert scores["dice"][:-1].mean() > 0.8  # untrained: below 0.3
 
@@ -180,32 +180,13 @@ def test_two_and_two_steps_are_four_with_batch_statistics():
         model, checkpoint = segmentation.build(*SMALL), None
         loss = segmentation.training_loss(data, 0.5)
         if stop:
-            *_, last = islice(fit(model, loss, len(data), recipe), stop)
+            *_, last = islice(fit(model, loss, 6, recipe), stop)
             checkpoint, model = last.checkpoint(), segmentation.build(*SMALL)
-        *_, last = fit(model, loss, len(data), recipe, checkpoint=checkpoint)
+        *_, last = fit(model, loss, 6, recipe, checkpoint=checkpoint)
         ends.append(last.weights())
     assert any("running_mean" in key for key in ends[0])
     for key in ends[0]:
         assert torch.equal(ends[0][key], ends[1][key]), key
-
-
-@pytest.fixture
-def job(tmp_path):
-    """Arguments of `pig segment` on 8 patients, and 5 generated pairs."""
-    real, generated = discs(16), discs(5, origin="pig", seed=2)
-    for name, pairs in (("real", real), ("pig", generated)):
-        with (tmp_path / f"{name}.zip").open("wb") as file:
-            write_archive(file, pairs)
-    split(real.table, 2, 0.25, 0).to_csv(tmp_path / "split.csv", index=False)
-    files = {"pairs": "real.zip", "split": "split.csv", "out": "s.csv", "curve": "c.csv", "state": "s.pt"}
-    flags = [word for key, name in files.items() for word in (f"--{key}", str(tmp_path / name))]
-
-    def command(name, *more, **changed):
-        sections = {"segmentation": {**SETTINGS, **changed}, "augmentation": SMOKE.augmentation.model_dump()}
-        added = ["--generated", str(tmp_path / "pig.zip")] if name not in segment.REAL else []
-        return ["segment", name, *flags, "--fold", "1", "--cfg", json.dumps(sections), *added, *more]
-
-    return command
 
 
 REAL_PAIRS = 6  # of the fold's 3 training patients
@@ -213,51 +194,91 @@ SETS = {  # arguments -> (dose, pairs of real training patients) of each segment
     ("real",): [(0, REAL_PAIRS)],
     ("augmented",): [(0, REAL_PAIRS)],
     ("duplicated",): [(2, REAL_PAIRS), (5, REAL_PAIRS)],
-    ("pig",): [(2, REAL_PAIRS), (5, REAL_PAIRS)],
     ("pig-leak", "--alone"): [(2, REAL_PAIRS), (5, REAL_PAIRS), (5, 0)],
 }
 
 
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Archives of the pairs of 8 patients and of 5 generated ones, and a split."""
+    folder = tmp_path_factory.mktemp("place")
+    real = discs(16)
+    for name, pairs in (("real", real), ("pig", discs(5, origin="pig", seed=2))):
+        with (folder / f"{name}.zip").open("wb") as file:
+            write_archive(file, pairs)
+    split(real.table, 2, 0.25, 0).to_csv(folder / "split.csv", index=False)
+    return folder
+
+
+def command(place, out, name, *more, **changed):
+    """Arguments of `pig segment`, which writes into the folder `out`."""
+    sections = {"segmentation": {**SETTINGS, **changed}, "augmentation": SMOKE.augmentation.model_dump()}
+    files = {"pairs": place / "real.zip", "split": place / "split.csv"}
+    files |= {"out": out / "s.csv", "curve": out / "c.csv", "state": out / "s.pt"}
+    files |= {"generated": place / "pig.zip"} if name not in segment.REAL else {}
+    flags = [word for key, path in files.items() for word in (f"--{key}", str(path))]
+    return ["segment", name, *flags, "--fold", "1", "--cfg", json.dumps(sections), *more]
+
+
+@contextmanager
+def spied(act=lambda data: None):
+    """Notes the sets that segmenters are trained on; `act` is called with each before."""
+    seen, train = [], segmentation.train_and_score
+
+    def noted(*args):
+        act(args[0])
+        seen.append(args[0])
+        return train(*args)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segmentation, "train_and_score", noted)
+        yield seen
+
+
+@pytest.fixture(scope="module")
+def done(place, tmp_path_factory):
+    """Of each job of SETS its folder, and the pairs that its segmenters were trained on."""
+    found = {}
+    for arguments in SETS:
+        out = tmp_path_factory.mktemp(arguments[0])
+        more = ["--model", str(out / "net")] if arguments == ("real",) else []
+        with spied() as seen:
+            assert main(command(place, out, *arguments, *more, doses=[5, 2])) == 0
+        found[arguments[0]] = out, [data.pairs for data in seen]
+    return found
+
+
 @pytest.mark.parametrize("arguments", SETS, ids=" ".join)
-def test_verb_scores_the_test_patients_after_the_same_number_of_steps(job, tmp_path, arguments):
+def test_verb_scores_the_test_patients_after_the_same_number_of_steps(place, done, arguments):
     """Every set, real pairs alone too, is trained for as many steps: no set gains by a longer training."""
-    assert main(job(*arguments, doses=[5, 2])) == 0
-    scores = pd.read_csv(tmp_path / "s.csv")
+    out, _ = done[arguments[0]]
+    scores = pd.read_csv(out / "s.csv")
     named = "id,patient,fold,set,dose,real,seed,dice,iou,precision,recall,empty"
     assert ",".join(scores.columns) == named
     assert set(scores["set"]) == {arguments[0]} and set(scores["seed"]) == {0}
-    roles = pd.read_csv(tmp_path / "split.csv").set_index("id")["fold1"]
+    roles = pd.read_csv(place / "split.csv").set_index("id")["fold1"]
     assert (roles == "train").sum() == REAL_PAIRS
     tested = sorted(roles.index[roles == "test"])
     found = {key: sorted(part["id"]) for key, part in scores.groupby(["dose", "real"])}
     assert found == dict.fromkeys(SETS[arguments], tested)
-    curve = pd.read_csv(tmp_path / "c.csv")
+    curve = pd.read_csv(out / "c.csv")
     assert curve["validation"].notna().all()
     steps = {key: part["step"].tolist() for key, part in curve.groupby(["dose", "real"])}
     assert steps == {key: [2, 4] for key in SETS[arguments]}
-    assert not list(tmp_path.glob("s.pt*"))
+    assert not list(out.glob("s.pt*"))
 
 
-def trained_on(job, monkeypatch, *arguments):
-    """The pairs that each segmenter of a job was trained on."""
-    kept, train = [], segmentation.train_and_score
-    monkeypatch.setattr(
-        segmentation, "train_and_score", lambda *args: kept.append(args[0].pairs) or train(*args)
-    )
-    assert main(job(*arguments)) == 0
-    return kept
+def content(pairs):
+    return {image.tobytes() + mask.tobytes() for image, mask in zip(pairs.images, pairs.masks, strict=True)}
 
 
-def test_duplicated_are_training_pairs_again_and_nothing_else(job, tmp_path, monkeypatch):
-    two, five = trained_on(job, monkeypatch, "duplicated")
-    real = discs(16)
-    known = {image.tobytes() + mask.tobytes() for image, mask in zip(real.images, real.masks, strict=True)}
-    for pairs, dose in ((two, 2), (five, 5)):
+def test_duplicated_are_training_pairs_again_and_alone_are_generated_pairs_alone(done):
+    for pairs, dose in zip(done["duplicated"][1], (2, 5), strict=True):
         originals, copies = pairs.select(range(REAL_PAIRS)), pairs.select(range(REAL_PAIRS, len(pairs)))
-        mine = {i.tobytes() + m.tobytes() for i, m in zip(originals.images, originals.masks, strict=True)}
-        again = {i.tobytes() + m.tobytes() for i, m in zip(copies.images, copies.masks, strict=True)}
-        assert len(again) == len(copies) == dose  # each once before any comes a second time
-        assert again <= mine <= known
+        assert len(content(copies)) == len(copies) == dose  # each once before any comes a second time
+        assert content(copies) <= content(originals) <= content(discs(16))
+    *_, alone = done["pig-leak"][1]
+    assert alone.table["id"].tolist() == [f"pig{i}" for i in range(5)]
 
 
 def test_more_duplicates_than_pairs_go_around():
@@ -268,124 +289,97 @@ def test_more_duplicates_than_pairs_go_around():
     assert found.table["id"].is_unique and not set(found.table["id"]) & set(pairs.table["id"])
 
 
-def test_alone_are_generated_pairs_alone(job, monkeypatch):
-    *_, alone = trained_on(job, monkeypatch, "pig", "--alone")
-    assert alone.table["id"].tolist() == [f"pig{i}" for i in range(5)]
+def test_another_seed_is_another_segmenter_and_the_same_seed_the_same_bytes(place, done, tmp_path):
+    losses = [(done["real"][0] / "c.csv").read_text()]
+    for seed in ("0", "1"):
+        assert main(command(place, tmp_path, "real", "--seed", seed)) == 0
+        losses.append((tmp_path / "c.csv").read_text())
+        assert set(pd.read_csv(tmp_path / "s.csv")["seed"]) == {int(seed)}
+    assert losses[0] == losses[1] != losses[2]
 
 
-def test_another_seed_is_another_segmenter_and_the_same_seed_the_same_bytes(job, tmp_path):
-    outputs = []
-    for seed in ("0", "0", "1"):
-        assert main(job("real", "--seed", seed, steps=20)) == 0
-        outputs.append((tmp_path / "s.csv").read_text())
-    assert outputs[0] == outputs[1]
-    first, other = (pd.read_csv(io.StringIO(text)).drop(columns="seed") for text in outputs[1:])
-    assert not first.equals(other) and first["id"].equals(other["id"])
-
-
-def test_augmented_differs_from_real_in_its_augmentation_alone(job, tmp_path, monkeypatch):
+def test_augmented_differs_from_real_in_its_augmentation_alone(place, done, tmp_path, monkeypatch):
     """With an augmentation that changes nothing it is bit for bit the same."""
-    losses = []
-    for name in ("real", "augmented"):
-        assert main(job(name)) == 0
-        losses.append(pd.read_csv(tmp_path / "c.csv")["loss"].tolist())
-    assert losses[0] != losses[1]
+    real, augmented = (
+        pd.read_csv(done[name][0] / "c.csv")["loss"].tolist() for name in ("real", "augmented")
+    )
+    assert real != augmented
     monkeypatch.setattr("pig.metrics.augmentation.strong", lambda settings: None)
-    assert main(job("augmented")) == 0
-    assert pd.read_csv(tmp_path / "c.csv")["loss"].tolist() == losses[0]
+    assert main(command(place, tmp_path, "augmented")) == 0
+    assert pd.read_csv(tmp_path / "c.csv")["loss"].tolist() == real
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "changed", "named"),
     [
-        (("real", "--generated", "x.zip"), "expected --generated for a set other than real, augmented"),
-        (("real", "--alone"), "expected --generated"),
-        (("duplicated", "--model", "m.safetensors"), "--model: segment duplicated trains 2 segmenters"),
+        (("real", "--generated", "x.zip"), {}, "--generated"),
+        (("real", "--alone"), {}, "--generated"),
+        (("duplicated", "--model", "m.safetensors"), {}, "--model"),
+        (("pig",), {"doses": [2, 6]}, "segmentation.doses: 6"),
     ],
 )
-def test_verb_refuses_what_does_not_fit(job, arguments, named, capsys):
-    assert main(job(*arguments)) == 2
-    assert named in capsys.readouterr().err
+def test_verb_refuses_what_does_not_fit(place, tmp_path, arguments, changed, named, capsys):
+    assert main(command(place, tmp_path, *arguments, **changed)) == 2
+    assert named in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
 
-def test_real_segmenters_are_tested_on_generated_pairs(job, tmp_path):
-    """TRTS: the kept segmenter scores an archive as by hand, and shuffled masks score less."""
-    model = str(tmp_path / "real.safetensors")
-    assert main(job("real", "--model", model, steps=150, learning_rate=0.003, batch=4)) == 0
-    cfg = json.dumps({"segmentation": SETTINGS})
-    out = str(tmp_path / "t.csv")
-    command = [
-        "trts",
-        "--models",
-        model,
-        "--generated",
-        str(tmp_path / "pig.zip"),
-        "--cfg",
-        cfg,
-        "--out",
-        out,
-    ]
-    assert main(command) == 0
-    found = pd.read_csv(out)
+def trts(place, out, *models):
+    words = ["--generated", place / "pig.zip", "--cfg", json.dumps({"segmentation": SETTINGS}), "--out", out]
+    return main([str(word) for word in ["trts", "--models", *models, *words]])
+
+
+def save(path, model, fold=1):
+    sizes = {"encoder": SMALL[0], "depth": SMALL[1], "decoder_channels": SMALL[2], "size": [16, 16]}
+    weights.save(path, model.state_dict(), {"fold": fold, "seed": 0, **sizes})
+
+
+def test_real_segmenters_are_tested_on_generated_pairs(place, done, learnt, tmp_path):
+    """TRTS: the kept segmenter scores an archive as by hand; of one that has learnt, shuffled masks score less."""
+    kept, out, pairs = done["real"][0] / "net", tmp_path / "t.csv", read_archive(place / "pig.zip")
+    net = segmentation.build(*SMALL)
+    net.load_state_dict(weights.load(kept, ("fold",))[0])
+    save(tmp_path / "learnt", learnt)
+    for path, model in ((kept, net), (tmp_path / "learnt", learnt)):
+        assert trts(place, out, path) == 0
+        found = pd.read_csv(out)
+        predicted = segmentation.predict(model, segmentation.examples(pairs).images, 5) >= 0.5
+        by_hand = [overlap(p, mask).dice for p, mask in zip(predicted, pairs.masks, strict=True)]
+        assert found["dice"].tolist() == pytest.approx(by_hand)
     assert ",".join(found.columns) == "id,patient,fold,set,seed,dice,shuffled"
-    assert (
-        (found["patient"] == found["id"]).all() and set(found["fold"]) == {1} and set(found["set"]) == {"pig"}
-    )
-    pairs = read_archive(tmp_path / "pig.zip")
-    net = segmentation.build(SETTINGS["encoder"], 3, (16, 8, 8), (16, 16))
-    net.load_state_dict(weights.load(model, ("fold",))[0])
-    predicted = segmentation.predict(net, segmentation.examples(pairs).images, 5) >= 0.5
-    by_hand = [overlap(p, mask).dice for p, mask in zip(predicted, pairs.masks, strict=True)]
-    assert found["dice"].tolist() == pytest.approx(by_hand)
+    assert found["patient"].equals(found["id"])
+    assert set(found["fold"]) == {1} and set(found["set"]) == {"pig"}
     assert found["dice"].mean() > found["shuffled"].mean() + 0.2
 
 
-def test_trts_refuses_segmenters_of_two_folds_or_other_sizes(job, tmp_path, capsys):
-    models = [str(tmp_path / f"{i}.safetensors") for i in (0, 1)]
-    state = segmentation.build(*SMALL).state_dict()
-    sizes = {"encoder": SMALL[0], "depth": SMALL[1], "decoder_channels": SMALL[2], "size": [16, 16]}
+def test_trts_refuses_segmenters_of_two_folds_or_other_sizes(place, model, tmp_path, capsys):
+    out, models = tmp_path / "t.csv", [tmp_path / f"{fold}.safetensors" for fold in (0, 1)]
     for fold, path in enumerate(models):
-        weights.save(path, state, {"fold": fold, "seed": 0, **sizes})
-    cfg = json.dumps({"segmentation": SETTINGS})
-    out = tmp_path / "t.csv"
-    tail = ["--generated", str(tmp_path / "pig.zip"), "--cfg", cfg, "--out", str(out)]
-    assert main(["trts", "--models", *models, *tail]) == 2
-    assert "expected segmenters of one fold; found [0, 1]" in capsys.readouterr().err
+        save(path, model, fold)
+    assert trts(place, out, *models) == 2
+    assert "[0, 1]" in capsys.readouterr().err
     with (tmp_path / "pig.zip").open("wb") as file:
         write_archive(file, discs(3, origin="pig", size=24))
-    assert main(["trts", "--models", models[0], *tail]) == 2
-    assert "expected [16, 16]" in capsys.readouterr().err and not out.exists()
+    assert trts(tmp_path, out, models[0]) == 2
+    assert "[16, 16]" in capsys.readouterr().err and not out.exists()
 
 
-def test_verb_trains_no_finished_segmenter_again(job, tmp_path, monkeypatch, capsys):
+def test_verb_trains_no_finished_segmenter_again(place, done, tmp_path, capsys):
     """Killed in the second dose, it goes on there, and ends as if it had not been killed."""
-    command = job("pig")
-    assert main(command) == 0
-    whole = [(tmp_path / name).read_bytes() for name in ("s.csv", "c.csv")]
-    for name in ("s.csv", "c.csv"):
-        (tmp_path / name).unlink()
-    train = segmentation.train_and_score
+    words = command(place, tmp_path, "pig-leak", "--alone")
 
-    def killed(*args):
-        if args[0].dose == 5:
+    def kill(data):
+        if data.dose == 5:
             raise KeyboardInterrupt
-        return train(*args)
 
-    monkeypatch.setattr(segmentation, "train_and_score", killed)
-    assert main(command) == 130
+    with spied(kill):
+        assert main(words) == 130
     assert not (tmp_path / "s.csv").exists()
-    trained = []
-    monkeypatch.setattr(segmentation, "train_and_score", lambda *args: trained.append(args) or train(*args))
-    assert main(command) == 0
-    assert len(trained) == 1
-    assert [(tmp_path / name).read_bytes() for name in ("s.csv", "c.csv")] == whole
+    with spied() as trained:
+        assert main(words) == 0
+    assert [data.label for data in trained] == ["pig-leak 5", "pig-leak 5 alone"]
+    for name in ("s.csv", "c.csv"):
+        assert (tmp_path / name).read_bytes() == (done["pig-leak"][0] / name).read_bytes()
     assert not list(tmp_path.glob("s.pt*"))
     (tmp_path / "s.pt.json").write_text("{", encoding="utf-8")
-    assert main(command) == 2
-    assert "s.pt.json: expected finished results" in capsys.readouterr().err
-
-
-def test_verb_names_a_dose_that_is_too_large(job, tmp_path, capsys):
-    assert main(job("pig", doses=[2, 6])) == 2
-    assert "segmentation.doses: 6; expected at most 5" in capsys.readouterr().err
-    assert not (tmp_path / "s.csv").exists()
+    assert main(words) == 2
+    assert "s.pt.json: " in capsys.readouterr().err

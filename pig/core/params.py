@@ -83,7 +83,7 @@ class Folds(Section):
 
 
 class Network(Section):
-    width: Channels
+    width: Annotated[int, Field(ge=4, le=4096)]
     multipliers: list[Few] = Field(min_length=1, max_length=13)  # 2 ** 13 is the longest side
     blocks: Few
     dropout: Annotated[float, Field(ge=0, lt=1)]

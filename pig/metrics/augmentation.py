@@ -3,7 +3,6 @@
 Its kinds are those that nnU-Net applies by default (Isensee et al., Nature Methods 2021, supplement 4), by torchvision.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Generator, Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
+from pig.metrics.segmentation import Augment
 
 
 def strong(settings: Any) -> Augment:

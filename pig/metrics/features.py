@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -182,14 +182,6 @@ def crop(image: Bytes, mask: Bools) -> Bytes:
 # --- features ---
 
 
-class Store(Protocol):
-    """What is already known: features by key. A dict is one."""
-
-    def get(self, key: str, /) -> Floats | None: ...
-
-    def __setitem__(self, key: str, value: Floats, /) -> None: ...
-
-
 def prepare(image: Bytes) -> Floats:
     """(H, W) grey -> (3, 299, 299) float32 in 0..255, resized in clean-fid's mode "clean"."""
     from cleanfid.resize import build_resizer
@@ -205,12 +197,12 @@ def key_of(image: Bytes, extractor: Extractor) -> str:
 
 
 def features(
-    images: Sequence[Bytes] | Bytes, extractor: Extractor, batch: int, store: Store | None = None
+    images: Sequence[Bytes] | Bytes, extractor: Extractor, batch: int, store: Any = None
 ) -> Iterator[tuple[int, Floats]]:
     """Yield (row, its features) for each of N `images` (H, W): first those in `store`, then the others.
 
-    What is computed is put into `store`. The extractor always runs on `batch` images, the last time filled up
-    with copies, so a slice has the same features bit for bit in whatever company.
+    `store` has features by key, as a dict; what is computed is put into it. The extractor always runs on `batch`
+    images, the last time filled up with copies, so a slice has the same features bit for bit in whatever company.
     """
     store = {} if store is None else store
     keys = [key_of(image, extractor) for image in images]
@@ -244,15 +236,7 @@ class Features:
 
 def write_features(file: IO[bytes], of: Features) -> None:
     """Write to an open binary file (.npz); equal features give equal bytes."""
-    np.savez(
-        file,
-        values=of.values,
-        ids=of.ids,
-        groups=of.groups,
-        source=of.source,
-        extractor=of.extractor,
-        sha256=of.sha256,
-    )
+    np.savez(file, **vars(of))
 
 
 def read_features(path: str | Path) -> Features:

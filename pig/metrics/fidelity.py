@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from pig.core.errors import InputError
 
+Features: TypeAlias = NDArray[np.floating]  # (n, d)
 Doubles: TypeAlias = NDArray[np.float64]
 
 SMALL = 256  # rows up to which a singular value decomposition takes milliseconds
+LEVEL = 0.95  # of the intervals
 LOSS = 1e-5  # of a trace, at most: FID is told to a hundredth; seen with features of 2,048 slices: 1e-10
 
 
@@ -30,7 +32,7 @@ class Gaussian(NamedTuple):
     factor: Doubles  # (min(n, d), d)
 
 
-def statistics(features: NDArray[np.floating]) -> Gaussian:
+def statistics(features: Features) -> Gaussian:
     """(n, d) features, n >= 2 -> their mean and unbiased covariance."""
     n, d = features.shape
     if n < 2:
@@ -44,7 +46,7 @@ def statistics(features: NDArray[np.floating]) -> Gaussian:
 # --- distances ---
 
 
-def frechet_distance(features_a: NDArray[np.floating], features_b: NDArray[np.floating]) -> float:
+def frechet_distance(features_a: Features, features_b: Features) -> float:
     """FID: the squared 2-Wasserstein distance of the Gaussians that fit features (n, d) and (m, d).
 
     |mean_a - mean_b|^2 + Tr A + Tr B - 2 Tr sqrt(A B), for covariances A and B (Heusel et al., Eq. 6). With
@@ -91,13 +93,7 @@ class Kid(NamedTuple):
     size: int  # samples a subset
 
 
-def kid(
-    features_a: NDArray[np.floating],
-    features_b: NDArray[np.floating],
-    subsets: int,
-    subset_size: int,
-    seed: int,
-) -> Kid:
+def kid(features_a: Features, features_b: Features, subsets: int, subset_size: int, seed: int) -> Kid:
     """KID: the unbiased squared maximum mean discrepancy under (x.y / d + 1)^3, averaged over subsets.
 
     A subset draws `subset_size` samples of each set without replacement, or as many as the smaller set has.
@@ -156,29 +152,23 @@ def weights(groups: Sequence[str], draws: int, rng: np.random.Generator) -> NDAr
 
 
 def frechet_interval(
-    features_a: NDArray[np.floating],
-    features_b: NDArray[np.floating],
-    groups_a: Sequence[str],
-    groups_b: Sequence[str],
-    draws: int,
-    seed: int,
-    level: float = 0.95,
+    a: Features, b: Features, groups_a: Sequence[str], groups_b: Sequence[str], draws: int, seed: int
 ) -> Interval:
     """Of FID, by bootstrap over the groups of both sets, moved to the estimate.
 
     Drawing with replacement repeats slices and so raises FID, as a smaller n would: the draws tell the spread, and
-    their mean is put where the estimate is. Features (n, d) and (m, d), a group a slice, the share `level` inside;
-    never below 0. It holds the mean FID at these n and m, not FID at infinite n. It is conservative (too wide) when
-    both sets share a distribution, as the floor's do.
+    their mean is put where the estimate is. Features (n, d) and (m, d), a group a slice; never below 0. It holds the
+    mean FID at these n and m, not FID at infinite n. It is conservative (too wide) when both sets share a
+    distribution, as the floor's do.
 
     Raises:
         InputError: a set of fewer than 2 groups.
     """
     rng = np.random.default_rng(seed)
     drawn = (weights(groups, draws, rng) for groups in (groups_a, groups_b))
-    gram = Gram.of(features_a, features_b)
+    gram = Gram.of(a, b)
     values = [weighted_frechet(gram, v, w) for v, w in zip(*drawn, strict=True)]
-    found = _recentred(np.array(values), frechet_distance(features_a, features_b), level)
+    found = _recentred(np.array(values), frechet_distance(a, b))
     return Interval(max(found.low, 0.0), max(found.high, 0.0))
 
 
@@ -190,7 +180,7 @@ class Gram(NamedTuple):
     ab: Doubles  # (n, m)
 
     @classmethod
-    def of(cls, features_a: NDArray[np.floating], features_b: NDArray[np.floating]) -> "Gram":
+    def of(cls, features_a: Features, features_b: Features) -> "Gram":
         a, b = features_a.astype(np.float64), features_b.astype(np.float64)
         middle = np.concatenate([a, b]).mean(axis=0)  # for precision; no distance depends on it
         a, b = a - middle, b - middle
@@ -217,14 +207,13 @@ def weighted_frechet(gram: Gram, a: NDArray[np.int64], b: NDArray[np.int64]) -> 
 
 
 def kid_interval(
-    features_a: NDArray[np.floating],
-    features_b: NDArray[np.floating],
+    a: Features,
+    b: Features,
     groups_a: Sequence[str],
     groups_b: Sequence[str],
     estimate: float,
     draws: int,
     seed: int,
-    level: float = 0.95,
 ) -> Interval:
     """Of KID, by bootstrap over the groups of both sets, moved to `estimate`.
 
@@ -236,14 +225,11 @@ def kid_interval(
     """
     rng = np.random.default_rng(seed)
     v, w = (weights(groups, draws, rng) for groups in (groups_a, groups_b))
-    return _recentred(weighted_kid(features_a, features_b, v, w), estimate, level)
+    return _recentred(weighted_kid(a, b, v, w), estimate)
 
 
 def weighted_kid(
-    features_a: NDArray[np.floating],
-    features_b: NDArray[np.floating],
-    a: NDArray[np.int64],
-    b: NDArray[np.int64],
+    features_a: Features, features_b: Features, a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> Doubles:
     """(draws,): KID of sets in which slice i is there a[:, i] times, (draws, n), and j b[:, j] times, (draws, m)."""
     x, y = features_a.astype(np.float64), features_b.astype(np.float64)
@@ -259,17 +245,15 @@ def _within(weight: Doubles, of: Doubles) -> Doubles:
     return pairs / (weight.sum(axis=1) ** 2 - (weight**2).sum(axis=1))
 
 
-def _recentred(values: Doubles, estimate: float, level: float) -> Interval:
-    ends = np.quantile(values, [(1 - level) / 2, (1 + level) / 2]) - values.mean() + estimate
+def _recentred(values: Doubles, estimate: float) -> Interval:
+    ends = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - values.mean() + estimate
     return Interval(*map(float, ends))
 
 
 # --- more than one number
 
 
-def frechet_distance_infinity(
-    features_a: NDArray[np.floating], features_b: NDArray[np.floating], sizes: int, seed: int
-) -> float:
+def frechet_distance_infinity(features_a: Features, features_b: Features, sizes: int, seed: int) -> float:
     """FD_infinity (Chong & Forsyth, CVPR 2020, arXiv 1911.07023): a line through FID at several n, read at 1 / n = 0.
 
     `sizes` sample sizes, evenly from half of both sets to all of them, drawn without replacement. Theirs are 15 from
@@ -278,10 +262,10 @@ def frechet_distance_infinity(
     It may be below 0, and is left so: at 0 it would be biased again.
 
     Raises:
-        InputError: fewer than 2 sizes, or fewer than 4 slices.
+        InputError: fewer than 4 slices.
     """
-    if sizes < 2 or min(len(features_a), len(features_b)) < 4:
-        raise InputError(f"FD_infinity: expected 2 or more sizes and 4 or more slices; found {sizes} sizes")
+    if (least := min(len(features_a), len(features_b))) < 4:
+        raise InputError(f"FD_infinity: expected 4 or more slices; found {least}")
     rng = np.random.default_rng(seed)
     gram = Gram.of(features_a, features_b)
     inverse, values = [], []
@@ -298,9 +282,7 @@ def frechet_distance_infinity(
     return float(intercept)
 
 
-def precision_recall(
-    real: NDArray[np.floating], generated: NDArray[np.floating], neighbours: int
-) -> tuple[float, float]:
+def precision_recall(real: Features, generated: Features, neighbours: int) -> tuple[float, float]:
     """Improved precision and recall (Kynkaanniemi et al., NeurIPS 2019).
 
     Precision: the share of generated slices in the ball around some real one that reaches to its k-th nearest other

@@ -7,7 +7,6 @@ from scipy import ndimage
 from scipy.spatial import ConvexHull
 from scipy.stats import wasserstein_distance
 
-from pig.core.errors import InputError
 from pig.data.conditions import tissue
 
 Images = NDArray[np.uint8]
@@ -80,12 +79,7 @@ def floor(
         real: lesions of the patients that a generator was trained on.
         number: how many a subset has, without replacement; all, if there are fewer.
         draws: how many subsets.
-
-    Raises:
-        InputError: draws below 1.
     """
-    if draws < 1:
-        raise InputError(f"pairing.floor_draws: expected 1 or more; found {draws}")
     rng = np.random.default_rng(seed)
     number = min(number, len(real))
     subsets = [real.iloc[rng.choice(len(real), number, replace=False)] for _ in range(draws)]

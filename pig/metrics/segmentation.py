@@ -4,7 +4,6 @@ Nothing here is pre-trained and nothing is downloaded. Images are uint8 on the d
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,10 +119,10 @@ def train_and_score(
     model = build(chosen.encoder, chosen.depth, chosen.decoder_channels, size).to(device)
     train_on, validate_on, test_on = (examples(of, device) for of in (data.pairs, fold.held_out, fold.test))
     loss, validate = training_loss(train_on, chosen.flip, augment), validation_loss(validate_on, chosen.batch)
-    kept, points = train(model, loss, len(train_on), chosen, validate)
+    kept, points = train(model, loss, len(data.pairs), chosen, validate)
     model.load_state_dict(kept)
     probabilities = predict(model, test_on.images, chosen.batch)
-    own: dict[str, int | str] = {
+    own: dict[str, Any] = {
         "fold": fold.number,
         "set": data.name,
         "dose": data.dose,
@@ -131,11 +130,10 @@ def train_and_score(
         "seed": seed,
     }
     scores = score(probabilities, fold.test, chosen.threshold).assign(**own)[[*KEYS, *SCORES, "empty"]]
-    curve = pd.concat(
-        [pd.DataFrame({"dose": data.dose, "real": data.real}, index=points.index), points], axis=1
-    )
+    points.insert(0, "dose", data.dose)
+    points.insert(1, "real", data.real)
     header = {"fold": fold.number, "seed": seed, "size": list(size), **chosen.model_dump(include=BUILT_OF)}
-    return Segmented(scores, curve, model, header)
+    return Segmented(scores, points, model, header)
 
 
 def agreement(
@@ -151,15 +149,11 @@ def agreement(
     return pd.DataFrame({"id": scores["id"], "dice": scores["dice"], "shuffled": mixed["dice"]})
 
 
-@dataclass(frozen=True)
-class Examples:
+class Examples(NamedTuple):
     """Pairs on a device: images (N, 1, H, W) uint8 and masks (N, 1, H, W) bool."""
 
     images: Tensor
     masks: Tensor
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 def examples(pairs: Pairs, device: torch.device | str = "cpu") -> Examples:
@@ -270,13 +264,7 @@ def overlap(prediction: NDArray[np.bool_], truth: NDArray[np.bool_]) -> Overlap:
     Empty masks: two empty masks agree, so every score is 1. If exactly one is empty, every score is 0, the
     undefined one too (precision when nothing is predicted, recall when there is no lesion): then silence earns
     nothing, exchanging the masks exchanges precision and recall, and Dice stays their harmonic mean.
-
-    Raises:
-        InputError: shapes that differ, or arrays that are not boolean.
     """
-    if prediction.shape != truth.shape or prediction.dtype != bool or truth.dtype != bool:
-        found = f"{prediction.dtype} {prediction.shape} and {truth.dtype} {truth.shape}"
-        raise InputError(f"overlap: expected two boolean masks of one shape; found {found}")
     predicted, lesion = int(prediction.sum()), int(truth.sum())
     both = int((prediction & truth).sum())
     if predicted == lesion == 0:

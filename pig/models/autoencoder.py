@@ -7,7 +7,7 @@ one is made of the features of an ImageNet classifier, which is what FID measure
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
@@ -20,14 +20,6 @@ from pig.models import table
 from pig.models.method import Batch, Frozen, Net
 from pig.models.unet import Downsample, Inside, ResidualBlock, Upsample, group_norm
 from pig.training.ranks import batch_mean, whole
-
-
-class Penalty(NamedTuple):
-    """Weights of the terms beside L1."""
-
-    kl: float  # of KL(q || N(0, 1)), summed over an image's latents and divided by its pixels, as L1 is
-    adversarial: float  # of the adversarial term, times the ratio of gradients at the last layer; 0: none
-    start: int  # training step from which it counts
 
 
 class Autoencoder(nn.Module):
@@ -46,8 +38,6 @@ class Autoencoder(nn.Module):
     ) -> None:
         super().__init__()
         levels = factor.bit_length() - 1
-        if factor < 1 or 2**levels != factor:
-            raise InputError(f"autoencoder.factor: {factor}; expected a power of two")
         inside = Inside(0, 0.0, groups)
         wide = [width * 2**level for level in range(levels + 1)]
         self.factor = factor
@@ -121,13 +111,14 @@ class Discriminator(nn.Module):
 
 
 def autoencoder_loss(
-    model: Autoencoder, y0: Tensor, penalty: Penalty, generator: Generator | None = None
+    model: Autoencoder, y0: Tensor, own: table.Autoencoder, generator: Generator | None = None
 ) -> Tensor:
     """L1 + KL + patch-adversarial loss of the autoencoder, and the hinge loss of its discriminator, in one scalar.
 
     Each sees only its own part: the discriminator judges a detached reconstruction, and the autoencoder is judged
     by a discriminator whose weights are constants. The adversarial term is weighted by the ratio of the gradients
-    at the decoder's last layer, as in Esser et al. 2021, Eq. 7. In evaluation mode it is the L1 of the mean alone.
+    at the decoder's last layer, as in Esser et al. 2021, Eq. 7. The KL of an image is the sum over its latents,
+    divided by its pixels as L1 is. In evaluation mode the loss is the L1 of the mean alone.
     """
     mean, logvar = model.posterior(y0)
     if not model.training:
@@ -138,9 +129,9 @@ def autoencoder_loss(
     y_hat = model.decoder(mean + (0.5 * logvar).exp() * eps.to(mean.device))
     rebuilt = (y_hat - y0).abs().mean()
     kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).sum() / y0.numel()
-    total = rebuilt + penalty.kl * kl
+    total = rebuilt + own.kl * kl
     model.step += 1
-    if penalty.adversarial == 0 or model.step <= penalty.start:
+    if own.adversarial == 0 or model.step <= own.adversarial_start:
         return total
     judge = model.discriminator
     constants = {name: value.detach() for name, value in judge.named_parameters()}
@@ -150,7 +141,7 @@ def autoencoder_loss(
     by_l1, by_judge = (gradient.norm() for gradient in batch_mean(generator, *parts))
     ratio = (by_l1 / (by_judge + 1e-4)).clamp(max=1e4)
     hinge = F.relu(1 - judge(y0)).mean() + F.relu(1 + judge(y_hat.detach())).mean()
-    return total + penalty.adversarial * ratio * fooled + 0.5 * hinge
+    return total + own.adversarial * ratio * fooled + 0.5 * hinge
 
 
 @torch.no_grad()
@@ -189,9 +180,7 @@ def make(built: Built) -> nn.Module:
 def loss(model: nn.Module, frozen: Frozen, batch: Batch, settings: Settings) -> Tensor:
     """`autoencoder_loss` of the images."""
     assert isinstance(model, Autoencoder)
-    own = settings.autoencoder
-    penalty = Penalty(own.kl, own.adversarial, own.adversarial_start)
-    return autoencoder_loss(model, batch.y0, penalty, batch.generator)
+    return autoencoder_loss(model, batch.y0, settings.autoencoder, batch.generator)
 
 
 NETS: dict[str, Net[Any, Any]] = {"autoencoder": Net(Built, Settings, make, loss, finish=calibrate)}

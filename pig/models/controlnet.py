@@ -5,17 +5,15 @@ convolutions that start at zero: before the first step of training the output is
 """
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pig.core.params import Built, Sampling, Shared
-from pig.diffusion import Denoiser, image_loss
-from pig.models.losses import draw, weight
-from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, first_noise, on, unet
+from pig.core.params import Built, Shared
+from pig.models.losses import loss_of_chain
+from pig.models.method import Batch, Frozen, Net, images, unet
 from pig.models.table import Denoising, Weighted
 from pig.models.unet import UNet, Unguided, encode
 
@@ -107,20 +105,11 @@ def adopt(model: nn.Module, ddpm: nn.Module) -> None:
 
 def loss(model: nn.Module, frozen: Frozen, batch: Batch, settings: Settings) -> Tensor:
     """It learns what the frozen network predicts, given the clean mask."""
-    prediction = settings.ddpm.prediction
-    draws = draw(batch.y0, settings.process.T, batch.generator, settings.training.antithetic)
-    model_y = Denoiser(model, batch.alphabar, prediction)
-    return image_loss(model_y, batch.y0, batch.x0, draws, weight(settings.controlnet, prediction))
-
-
-def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor | None, Tensor]]:
-    """One chain, given the masks."""
-    model = denoiser(nets["controlnet"], tile.alphabar, sampling, sampling.clip)
-    steps = chain(model, tile.masks, first_noise(tile, 1, on(nets["controlnet"])), sampling)
-    return ((tile.masks, y0_hat) for y0_hat in steps)
+    own = Denoising(**dict(settings.controlnet), prediction=settings.ddpm.prediction)
+    return loss_of_chain(model, batch.y0, batch.x0, batch, settings, own)
 
 
 NETS: dict[str, Net[Any, Any]] = {
     "controlnet": Net(Built, Settings, make, loss, lambda s: s.ddpm.prediction, adopts="ddpm", adopt=adopt)
 }
-SAMPLERS = {"controlnet": Sampler(sample), "controlnet-varied": Sampler(sample)}
+SAMPLERS = {"controlnet": images("controlnet"), "controlnet-varied": images("controlnet")}

@@ -7,12 +7,14 @@ on the CPU with the same number of threads (`pig sample` has one by default).
 import hashlib
 import operator
 import platform
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -269,12 +271,9 @@ def machine(device: torch.device) -> str:
     """What computes: the GPU, or the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            named = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
-    except OSError:
-        named = []
-    return named[0] if named else platform.processor() or platform.machine()
+    told = Path("/proc/cpuinfo")
+    named = re.search(r"^model name\s*:(.*)", told.read_text() if told.is_file() else "", re.MULTILINE)
+    return named[1].strip() if named else platform.processor() or platform.machine()
 
 
 # ---------------------------- how a GPU does not wait for what becomes of its samples

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pig.core.params import Built, Sampling, Shared
-from pig.diffusion import Denoiser, image_loss
-from pig.models.losses import draw, weight
-from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, first_noise, on, unet
+from pig.models.losses import loss_of_chain
+from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, first_noise, unet
 from pig.models.table import Denoising
 from pig.models.unet import Unguided, parameters
 
@@ -33,16 +32,14 @@ def make(built: Built) -> nn.Module:
 
 def loss(model: nn.Module, frozen: Frozen, batch: Batch, settings: Settings) -> Tensor:
     """The loss of an image of two channels."""
-    own, both = settings.joint, torch.cat([batch.x0, batch.y0], 1)
-    draws = draw(both, settings.process.T, batch.generator, settings.training.antithetic)
-    denoise = Denoiser(model, batch.alphabar, own.prediction)
-    return image_loss(denoise, both, None, draws, weight(own, own.prediction))
+    both = torch.cat([batch.x0, batch.y0], 1)
+    return loss_of_chain(model, both, None, batch, settings, settings.joint)
 
 
 def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor, Tensor]]:
     """One chain of two channels."""
     model = denoiser(nets["joint"], tile.alphabar, sampling, sampling.clip)
-    steps = chain(model, None, first_noise(tile, 2, on(nets["joint"])), sampling)
+    steps = chain(model, None, first_noise(tile, 2, nets["joint"]), sampling)
     return ((both[:, :1], both[:, 1:]) for both in steps)
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from pig.core.params import Sampling
-from pig.diffusion import Denoiser, image_loss, seeded_noise
+from pig.diffusion import seeded_noise
 from pig.models import autoencoder as kl
-from pig.models.losses import draw, weight
+from pig.models.losses import loss_of_chain
 from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, on, unet
 from pig.models.table import Denoising
 from pig.models.unet import Concatenated
@@ -28,12 +28,10 @@ def make(built: kl.Built) -> nn.Module:
 
 def loss(model: nn.Module, frozen: Frozen, batch: Batch, settings: Settings) -> Tensor:
     """The loss on latents, given the mask, averaged over each latent's area."""
-    own, autoencoder = settings.ldm, frozen_autoencoder(frozen)
+    autoencoder = frozen_autoencoder(frozen)
     with torch.no_grad():
         z0 = autoencoder.encode(batch.y0)
-    draws = draw(z0, settings.process.T, batch.generator, settings.training.antithetic)
-    denoise = Denoiser(model, batch.alphabar, own.prediction)
-    return image_loss(denoise, z0, autoencoder.shrink(batch.x0), draws, weight(own, own.prediction))
+    return loss_of_chain(model, z0, autoencoder.shrink(batch.x0), batch, settings, settings.ldm)
 
 
 def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor | None, Tensor]]:

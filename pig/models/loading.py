@@ -138,7 +138,7 @@ def read_net(path: str | Path, device: torch.device) -> File:
         kind = net(name)
         return kind.make(settings.checked(kind.built, header, str(path)))
 
-    model, header = weights.read(path, ("net", "network", "prediction", "process"), make)
+    model, header = weights.read(path, make)
     says = settings.checked(settings.Header, header, str(path))
     model = model.to(device).eval().requires_grad_(False)
     return File(Trained(model, says.prediction), header, says)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Generator, Tensor
 
-from pig.diffusion import Draws, Weight, plain
-from pig.models.table import Weighted
+from pig.core.params import Shared
+from pig.diffusion import Denoiser, Draws, Model, Weight, image_loss, plain
+from pig.models.method import Batch
+from pig.models.table import Denoising, Weighted
 from pig.training.fit import send
 from pig.training.ranks import whole
 
@@ -25,6 +27,11 @@ def draw(like: Tensor, T: int, generator: Generator | None = None, antithetic: b
     shape = (rows, *like.shape[1:])
     eps_1, eps_2 = (torch.randn(shape, generator=generator, dtype=like.dtype) for _ in "12")
     return Draws(*(send(drawn[mine], like.device) for drawn in (t, eps_1, eps_2)))
+
+
+def draw_for(like: Tensor, batch: Batch, settings: Shared) -> Draws:
+    """`draw` as the settings say."""
+    return draw(like, settings.process.T, batch.generator, settings.training.antithetic)
 
 
 # What the plain loss of each prediction weighs the error of x0 with, by the signal-to-noise ratio.
@@ -49,6 +56,14 @@ def weight(own: Weighted, prediction: str) -> Weight:
         return snr.clamp(min=own.max_snr, max=own.min_snr) / IMPLIED[prediction](snr)
 
     return by_snr
+
+
+def loss_of_chain(
+    model: Model, clean: Tensor, guide: Tensor | None, batch: Batch, settings: Shared, own: Denoising
+) -> Tensor:
+    """`image_loss` of the network of one chain that ends at `clean`; `own` is its section."""
+    denoise, draws = Denoiser(model, batch.alphabar, own.prediction), draw_for(clean, batch, settings)
+    return image_loss(denoise, clean, guide, draws, weight(own, own.prediction))
 
 
 def times_sigmoid(weight: Weight) -> Weight:

@@ -138,7 +138,7 @@ def _precision(sampling: Sampling, device: torch.device) -> Any:
 
 
 def chain(
-    denoise: Denoiser,
+    model: Denoiser,
     guide: Tensor | None,
     yT: Tensor,
     sampling: Sampling,
@@ -146,11 +146,21 @@ def chain(
     steps: int | None = None,
 ) -> Iterator[Tensor]:
     """One chain from the noise yT, by the times and moves of `sampling` or others: y0_hat after each step."""
-    alphabar = denoise.alphabar
-    at = times(alphabar, steps or sampling.steps, sampling.spacing)
-    return sample_images(denoise, yT, guide, alphabar, at, move or SOLVERS[sampling.solver])
+    at = times(model.alphabar, steps or sampling.steps, sampling.spacing)
+    return sample_images(model, yT, guide, model.alphabar, at, move or SOLVERS[sampling.solver])
 
 
-def first_noise(tile: Tile, channels: int, device: torch.device) -> Tensor:
-    """yT of a tile, (B, channels, H, W)."""
-    return seeded_noise(tile.generators, (channels, *tile.shape)).to(device)
+def first_noise(tile: Tile, channels: int, trained: Trained) -> Tensor:
+    """yT of a tile, (B, channels, H, W), where the network is."""
+    return seeded_noise(tile.generators, (channels, *tile.shape)).to(on(trained))
+
+
+def images(name: str) -> Sampler:
+    """One chain of the network `name`, given the masks, if the method has any."""
+
+    def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor | None, Tensor]]:
+        model = denoiser(nets[name], tile.alphabar, sampling, sampling.clip)
+        steps = chain(model, tile.masks, first_noise(tile, 1, nets[name]), sampling)
+        return ((tile.masks, y0_hat) for y0_hat in steps)
+
+    return Sampler(sample)

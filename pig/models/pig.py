@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from pig.core.params import Built, Sampling, Shared
-from pig.diffusion import Denoiser, Estimate, guided_loss, guider_loss, sample_pairs, seeded_noise
-from pig.models.losses import draw, times_sigmoid, weight
-from pig.models.method import MASKS, Batch, Frozen, Net, Sampler, Tile, denoiser, on, unet
+from pig.diffusion import Denoiser, Estimate, guided_loss, guider_loss, sample_pairs
+from pig.models.losses import draw_for, times_sigmoid, weight
+from pig.models.method import MASKS, Batch, Frozen, Net, Sampler, Tile, denoiser, first_noise, unet
 from pig.models.solvers import SOLVERS, times
 from pig.models.table import Denoising, Guided
 from pig.models.unet import Concatenated
@@ -31,8 +31,9 @@ def loss_of_guider(model: nn.Module, frozen: Frozen, batch: Batch, settings: Gui
     """Algorithm 1."""
     own = settings.guider
     guider = Denoiser(model, batch.alphabar, own.prediction)
-    draws = draw(batch.x0, settings.process.T, batch.generator, settings.training.antithetic)
-    return guider_loss(guider, batch.x0, batch.y0, draws, weight(own, own.prediction))
+    return guider_loss(
+        guider, batch.x0, batch.y0, draw_for(batch.x0, batch, settings), weight(own, own.prediction)
+    )
 
 
 def loss_of_guided(model: nn.Module, frozen: Frozen, batch: Batch, settings: GuidedSettings) -> Tensor:
@@ -40,11 +41,10 @@ def loss_of_guided(model: nn.Module, frozen: Frozen, batch: Batch, settings: Gui
     own, trained = settings.guided, frozen["guider"]
     guided = Denoiser(model, batch.alphabar, own.prediction)
     guider = Denoiser(trained.model, batch.alphabar, trained.prediction, own.clip_guide)
-    draws = draw(batch.x0, settings.process.T, batch.generator, settings.training.antithetic)
     how = weight(own, own.prediction)
     if own.loss_weight == "sigmoid":
         how = times_sigmoid(how)
-    return guided_loss(guided, guider, batch.x0, batch.y0, draws, how)
+    return guided_loss(guided, guider, batch.x0, batch.y0, draw_for(batch.x0, batch, settings), how)
 
 
 def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor, Tensor]]:
@@ -53,7 +53,7 @@ def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tenso
         denoiser(nets[name], tile.alphabar, sampling, sampling.clip) for name in ("guider", "guided")
     )
     # Laid out in memory as later x_t and y_t are, or the networks would be compiled once more.
-    both = seeded_noise(tile.generators, (2, *tile.shape)).to(on(nets["guider"]))
+    both = first_noise(tile, 2, nets["guider"])
     xT, yT = both[:, :1].contiguous(), both[:, 1:].contiguous()
     at = times(tile.alphabar, sampling.steps, sampling.spacing)
     first = resting(guider, at[awake(sampling) - 1])

@@ -17,23 +17,17 @@ def times(alphabar: Tensor, steps: int, spacing: str = "trailing") -> Sequence[i
         fall on one time, as they do near 0, they take the next ones.
 
     Raises:
-        ValueError: steps do not divide T (log_snr: more steps than T), or an unknown spacing.
+        ValueError: steps do not divide T (`pig.core.params.Sampling.check` says it of log_snr too).
     """
     T = len(alphabar) - 1
     if spacing == "log_snr":
         return _even_in_log_snr(alphabar, steps)
     trailing = timesteps(T, steps)
-    if spacing == "trailing":
-        return trailing
-    if spacing == "leading":
-        return [*(t - T // steps + 1 for t in trailing[:-1]), 0]
-    raise ValueError(f"spacing {spacing!r}: expected trailing, leading or log_snr")
+    return trailing if spacing == "trailing" else [*(t - T // steps + 1 for t in trailing[:-1]), 0]
 
 
 def _even_in_log_snr(alphabar: Tensor, steps: int) -> list[int]:
     T = len(alphabar) - 1
-    if not 1 <= steps <= T:
-        raise ValueError(f"{steps} sampling steps: expected 1 to T = {T}")
     log_snr = torch.logit(alphabar[1:])
     spaced = torch.linspace(log_snr[-1], log_snr[0], steps, dtype=log_snr.dtype).flip(0)
     found = [0]
@@ -65,16 +59,16 @@ def dpmpp2m(alphabar: Tensor) -> Move:
     return move
 
 
-def ancestral(alphabar: Tensor, eta: float = 1.0, fresh: Callable[[], Tensor] | None = None) -> Move:
-    """The moves of one chain by Eq. 7 with noise, strided or not (Song et al. 2021, Eq. 16); DDPM at eta = 1.
+def ancestral(alphabar: Tensor, fresh: Callable[[], Tensor]) -> Move:
+    """The moves of one chain by Eq. 7 with noise, strided or not (Song et al. 2021, Eq. 16 at eta = 1): DDPM.
 
-    fresh: gives the noise of a step, of the shape of the state; drawn from torch's generator if None.
+    fresh: gives the noise of a step, of the shape of the state.
     """
 
     def move(xt: Tensor, x0_hat: Tensor, eps: Tensor, t: int, s: int) -> Tensor:
         a, b = alphabar[t], alphabar[s]
-        sigma = eta * ((1 - b) / (1 - a) * (1 - a / b)).sqrt()
-        return step(x0_hat, eps, b, sigma, fresh() if fresh and sigma > 0 else None)
+        sigma = ((1 - b) / (1 - a) * (1 - a / b)).sqrt()
+        return step(x0_hat, eps, b, sigma, fresh() if sigma > 0 else None)
 
     return move
 

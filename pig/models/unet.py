@@ -7,7 +7,7 @@ The U-Net is that of Ho et al., "Denoising Diffusion Probabilistic Models" (2020
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
@@ -43,13 +43,6 @@ class UNet(nn.Module):
         groups: int = 32,
     ) -> None:
         super().__init__()
-        if width < 4:
-            raise InputError(f"network.width: {width}; expected at least 4")
-        if not multipliers or min(*multipliers, blocks, stem, groups) < 1:
-            raise InputError(
-                "network.multipliers, blocks, stem, groups: "
-                f"{[*multipliers]}, {blocks}, {stem}, {groups}; expected 1 or more"
-            )
         last = len(multipliers) - 1
         self.stem = stem
         self.divisor = stem * 2**last
@@ -152,15 +145,13 @@ class Down(nn.Module):
         super().__init__()
         steps = list(pairwise(channels))
         self.block = nn.ModuleList(ResidualBlock(c, d, inside) for c, d in steps)
-        self.attn = nn.ModuleList(Attention(d, inside.groups) for _, d in steps if attend)
+        self.attn = nn.ModuleList(Attention(d, inside.groups) if attend else nn.Identity() for _, d in steps)
         self.downsample = None if attend else Downsample(channels[-1])
 
     def forward(self, h: Tensor, temb: Tensor) -> list[Tensor]:
         kept = []
-        for block, attend in zip_longest(self.block, self.attn):
-            h = block(h, temb)
-            if attend is not None:
-                h = attend(h)
+        for block, attend in zip(self.block, self.attn, strict=True):
+            h = attend(block(h, temb))
             kept.append(h)
         if self.downsample is not None:
             kept.append(self.downsample(h))
@@ -186,15 +177,13 @@ class Up(nn.Module):
         self.block = nn.ModuleList(
             ResidualBlock(c + skip, d, inside) for (c, d), skip in zip(steps, taken, strict=True)
         )
-        self.attn = nn.ModuleList(Attention(d, inside.groups) for _, d in steps if attend)
-        self.upsample = None if top else Upsample(channels[-1])
+        self.attn = nn.ModuleList(Attention(d, inside.groups) if attend else nn.Identity() for _, d in steps)
+        self.upsample = nn.Identity() if top else Upsample(channels[-1])
 
     def forward(self, h: Tensor, temb: Tensor, skips: list[Tensor]) -> Tensor:
-        for block, attend in zip_longest(self.block, self.attn):
-            h = block(torch.cat([h, skips.pop()], dim=1), temb)
-            if attend is not None:
-                h = attend(h)
-        return h if self.upsample is None else self.upsample(h)
+        for block, attend in zip(self.block, self.attn, strict=True):
+            h = attend(block(torch.cat([h, skips.pop()], dim=1), temb))
+        return self.upsample(h)
 
 
 class Middle(nn.Module):

@@ -1,12 +1,9 @@
 """Network files: .safetensors whose header says in JSON what the network is and how it came to be.
 
-Nothing here runs code from a file: ours hold tensors and text, and of an authors' checkpoint only tensors
-are read.
+Nothing here runs code from a file, which holds tensors and text alone.
 """
 
 import json
-import pickle
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,24 +15,11 @@ from torch import Tensor, nn
 
 from pig.core.errors import InputError
 from pig.core.files import atomic
-from pig.models.unet import UNet
 
 HEADER = "pig"  # the one entry of the file's metadata; its value is the header as JSON
 REQUIRED = ("net", "network")
 Made = TypeVar("Made", bound=nn.Module)
-
-# What the authors' checkpoints are: the network and process of the published code of Zhang et al., 2025.
 WRAPPED = "net."  # of the keys of a wrapper
-OFFICIAL_NETWORK = {
-    "width": 32,
-    "multipliers": [1, 1, 2, 2, 4, 4],
-    "blocks": 2,
-    "dropout": 0.0,
-    "stem": 1,
-    "groups": 32,
-}
-OFFICIAL_SIZE = [512, 512]  # pixels
-OFFICIAL_PROCESS = {"T": 1024, "schedule": "linear", "beta_1": 1e-4, "beta_T": 0.02}
 
 
 def save(path: str | Path, state: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
@@ -75,15 +59,13 @@ def load(path: str | Path, required: Iterable[str] = REQUIRED) -> tuple[dict[str
     return state, header
 
 
-def read(
-    path: str | Path, required: Iterable[str], make: Callable[[dict[str, Any]], Made]
-) -> tuple[Made, dict[str, Any]]:
-    """The network in a file, which `make` makes from its header, and the header.
+def read(path: str | Path, make: Callable[[dict[str, Any]], Made]) -> tuple[Made, dict[str, Any]]:
+    """The network in a file, which `make` makes from its header after it has checked it, and the header.
 
     Raises:
         InputError: as `load`, `make` and `fill` do.
     """
-    state, header = load(path, required)
+    state, header = load(path, ())
     with torch.device("meta"):  # takes no memory: the tensors must be there before a network of their size is
         match(portable(make(header)), state, path)
     model = make(header)
@@ -120,47 +102,6 @@ def match(expected: Mapping[str, Tensor], state: Mapping[str, Tensor], source: s
     for key in state:
         if key not in expected:
             raise InputError(f"{source}: {key} of shape {tuple(state[key].shape)} is unexpected")
-
-
-def read_official(path: str | Path) -> dict[str, Tensor]:
-    """Read the weights of an authors' checkpoint: see `official_state_dict`.
-
-    Only tensors and plain containers are unpickled; a file that holds code is refused, and none of it is run.
-    """
-    try:
-        with warnings.catch_warnings():  # about the pickle's protocol; whatever comes out is checked below
-            warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: refused, it holds more than tensors or is no checkpoint of [weights, optimiser, epoch]"
-        ) from error
-    except OSError:
-        raise
-    except Exception as error:  # arbitrary bytes make the unpickler stumble in arbitrary ways
-        raise InputError(f"{path}: not a checkpoint of torch.save ({one_line(error)})") from error
-    return official_state_dict(loaded, path)
-
-
-def official_state_dict(loaded: object, source: str | Path) -> dict[str, Tensor]:
-    """[weights, optimiser, epoch] or bare weights -> the weights, checked against the authors' network.
-
-    A leading `module.` of every key (DataParallel) goes. InputError, naming `source`, for anything else.
-    """
-    weights = loaded[0] if isinstance(loaded, list | tuple) and loaded else loaded
-    if not isinstance(weights, Mapping):
-        raise InputError(f"{source}: found {type(weights).__name__}; expected [weights, optimiser, epoch]")
-    for key, value in weights.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise InputError(f"{source}: {key!r} is {type(value).__name__}; expected named tensors")
-        if value.layout != torch.strided or value.is_quantized or value.device.type != "cpu":
-            raise InputError(f"{source}: {key!r} is no plain tensor; expected one of numbers side by side")
-    if weights and all(key.startswith("module.") for key in weights):
-        weights = {key.removeprefix("module."): value for key, value in weights.items()}
-    with torch.device("meta"):
-        net = UNet(in_channels=2, **OFFICIAL_NETWORK)  # type: ignore[arg-type]
-    match(net.state_dict(), weights, source)
-    return {key: weights[key].float() for key in net.state_dict()}
 
 
 def one_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pig.core.errors import InputError
@@ -72,9 +73,7 @@ class _State:
     since: list[float] = field(default_factory=list)  # training losses since the last point of the curve
     curve: list[dict[str, float]] = field(default_factory=list)
     epoch: list[float] = field(default_factory=list)  # training losses of this epoch, for the plateau
-    plateau_best: float = math.inf
-    plateau_bad: int = 0
-    plateau_scale: float = 1.0
+    plateau: dict[str, Any] = field(default_factory=dict)  # of its scheduler
     best: float = math.inf
 
 
@@ -152,6 +151,10 @@ def fit(
     device = next(model.parameters()).device
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
     average = copy.deepcopy(model).requires_grad_(False) if recipe.ema else model
+    # Of a stand-in whose rate is 1: what becomes of it scales the rate of each step, warm-up included.
+    plateau = ReduceLROnPlateau(
+        torch.optim.SGD([torch.zeros(1)], 1.0), "min", recipe.plateau_factor, recipe.plateau_patience, eps=0
+    )
     best: Weights = {}
     state = _State()
     if checkpoint is not None:
@@ -160,6 +163,8 @@ def fit(
             average.load_state_dict(checkpoint["average"])
             optimizer.load_state_dict(checkpoint["optimizer"])
             best, state = checkpoint["best"], _State(**checkpoint["state"])
+            plateau.load_state_dict(state.plateau)
+            plateau.optimizer.param_groups[0]["lr"] = plateau.get_last_lr()[0]
             _check(model, optimizer, state, best)
             _lay_out(optimizer)
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -183,7 +188,9 @@ def fit(
 
     called = compiled(model) if recipe.compile and device.type == "cuda" else model
     while state.step < recipe.steps:
-        value = _step(called, loss, optimizer, rows, recipe, state, device, ranks)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(recipe, state.step) * plateau.get_last_lr()[0]
+        value = _step(called, loss, optimizer, rows, recipe, state.step, device, ranks)
         if recipe.ema:
             _average(average, model, min(recipe.ema, (1 + state.step) / (10 + state.step)))
         state.step += 1
@@ -193,7 +200,9 @@ def fit(
         if is_point or is_epoch or len(pending) > UNREAD.get(device.type, 0):
             _read(pending, state, recipe)
         if is_epoch:
-            _plateau(state, recipe)
+            plateau.step(math.fsum(state.epoch) / len(state.epoch))
+            state.plateau = plateau.state_dict()
+            state.epoch.clear()
         if is_point:
             best = _validate(average, validate, state, best, optimizer)
         yield Progress(state.step, value, state.curve, weights, snapshot)
@@ -253,22 +262,20 @@ def _step(
     optimizer: torch.optim.Optimizer,
     rows: int,
     recipe: Recipe,
-    state: _State,
+    step: int,
     device: torch.device,
     ranks: Ranks,
 ) -> Tensor:
     """One optimiser step; returns its loss, of the whole batch, on the device."""
     model.train()
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(recipe, state.step) * state.plateau_scale
-    seed = seed_of(recipe.seed, 2, state.step)
+    seed = seed_of(recipe.seed, 2, step)
     share = Share(seed, ranks, recipe.batch)
-    chosen = send(batch_rows(state.step, rows, recipe.batch, recipe.seed)[ranks.rows(recipe.batch)], device)
+    chosen = send(batch_rows(step, rows, recipe.batch, recipe.seed)[ranks.rows(recipe.batch)], device)
     cuda = [device] if device.type == "cuda" else []
     optimizer.zero_grad(set_to_none=True)
     with torch.random.fork_rng(cuda):  # a GPU's generator has its state on the host
         # Dropout draws from the global generator, other numbers in each rank.
-        torch.manual_seed(seed_of(recipe.seed, 2, state.step, ranks.rank) if ranks.rank else seed)
+        torch.manual_seed(seed_of(recipe.seed, 2, step, ranks.rank) if ranks.rank else seed)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             value = loss(model, chosen, share)
         value.backward()
@@ -289,19 +296,6 @@ def _average(average: nn.Module, model: nn.Module, decay: float) -> None:
     get_ema_multi_avg_fn(decay)([old[i] for i in floats], [new[i] for i in floats], None)
     for i in set(range(len(old))) - set(floats):
         old[i].copy_(new[i])
-
-
-def _plateau(state: _State, recipe: Recipe) -> None:
-    """ReduceLROnPlateau on the training loss of an epoch: after `patience` without a new best, scale the rate."""
-    mean = math.fsum(state.epoch) / len(state.epoch)
-    state.epoch.clear()
-    if mean < state.plateau_best * (1 - 1e-4):  # torch's default threshold
-        state.plateau_best, state.plateau_bad = mean, 0
-        return
-    state.plateau_bad += 1
-    if state.plateau_bad > recipe.plateau_patience:
-        state.plateau_scale *= recipe.plateau_factor
-        state.plateau_bad = 0
 
 
 def _validate(

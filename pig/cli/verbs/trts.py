@@ -78,6 +78,5 @@ def _read(path: str, device: "torch.device") -> "tuple[SegmenterHeader, torch.nn
         of = checked(SegmenterHeader, raw, path)
         return segmentation.build(of.encoder, of.depth, of.decoder_channels, (of.size[0], of.size[1]))
 
-    keys = ("fold", "seed", "size", "encoder", "depth", "decoder_channels")
-    model, raw = weights.read(path, keys, make)
+    model, raw = weights.read(path, make)
     return checked(SegmenterHeader, raw, path), model.to(device)
