@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _outputs(args: argparse.Namespace) -> dict[Path, tuple[int, int] | None]:
-    """The files and folders that the options say to write; what tells one from that in its place before, or None."""
+    """The files and folders that the options say to write, each with its inode and time of change (None: not there)."""
     found: dict[Path, tuple[int, int] | None] = {}
     for option in WRITTEN:
         named = getattr(args, option, None) or []

@@ -141,8 +141,9 @@ def _code(verb: str, *modules: str, also: str = "") -> str:
     return code_hash(f"cli.verbs.{verb}", *set(modules), also=also, without=frozenset({"models.table"}))
 
 
-def _latents_fit(p: Any) -> Any:
-    """LDM's U-Net runs on latents, which have to be divisible as images have."""
+def _known_and_latents_fit(p: Any) -> Any:
+    """Every method is known. LDM's U-Net runs on latents, which have to be divisible as images have."""
+    check_methods(p.methods, "methods")
     factor, network = p.autoencoder.factor, p.network
     fold = factor * max(1, network.stem // factor) * 2 ** (len(network.multipliers) - 1)
     if any(name.startswith("ldm") for name in p.methods) and p.data.size % fold:
@@ -151,7 +152,7 @@ def _latents_fit(p: Any) -> Any:
 
 
 _SECTIONS: Any = {name: (kind, ...) for net in NETS.values() for name, kind in net.sections.items()}
-_CHECKS: Any = {"latents_fit": model_validator(mode="after")(_latents_fit)}
+_CHECKS: Any = {"methods": model_validator(mode="after")(_known_and_latents_fit)}
 # All settings of a profile: those of every study, and of its methods.
 Params: type[Study] = create_model("Params", __base__=Study, __validators__=_CHECKS, **_SECTIONS)
 

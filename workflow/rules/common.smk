@@ -21,13 +21,12 @@ from pig.core.codehash import code_hash
 from pig.core.errors import InputError
 from pig.core.paths import folder, pairs
 from pig.core.params import Section, Shared, resolve, to_json
-from pig.models.table import METHODS, NETS, Params, check_methods, order
+from pig.models.table import METHODS, NETS, Params, order
 
 try:
     P = resolve(
         config, Params, "params.yaml", workflow.config_settings.config
     )  # --config wins over the profile
-    check_methods(P.methods, "params.yaml: methods")
     # Without its source Snakemake takes what is there for finished, whatever has changed.
     P.data.check("params.yaml")
 except InputError as error:

@@ -71,10 +71,13 @@ def _line(check: Check) -> str:
 
 def checks(args: Namespace) -> Iterator[Check]:
     """All of them; without valid settings, those that need none."""
+    from pig.core.params import load
+    from pig.models.table import Params
+
     yield _check("Python", python)
     yield _check("packages", packages)
     try:
-        p = _settings(args)
+        p = load(args.params, Params, args.profile)
     except InputError as error:
         yield Check("settings", "problem", str(error), "")
     else:
@@ -100,16 +103,6 @@ def _check(name: str, look: Callable[..., Finding], *given: object) -> Check:
 
 
 # ---------------------------- what a run checks at its start
-
-
-def _settings(args: Namespace) -> "Study":
-    """The settings; InputError for whatever the workflow would refuse too."""
-    from pig.core import params
-    from pig.models import table
-
-    p = params.load(args.params, table.Params, args.profile)
-    table.check_methods(p.methods, f"{args.params}: methods")
-    return p
 
 
 def data(p: "Study", name: str) -> Finding:
