@@ -44,9 +44,9 @@ def write_archive(file: IO[bytes], pairs: Pairs) -> None:
 
 
 def write_batches(file: IO[bytes], table: pd.DataFrame, batches: Iterable[Pairs], note: str = "") -> None:
-    """Write the pairs of `table` to an open binary file, of them a batch in memory at a time.
+    """Write the pairs of `table` to an open binary file, with one batch in memory at a time.
 
-    The bytes are those of `write_archive` of all at once. A `note` is the ZIP file's comment, of 65,535 bytes at most.
+    The bytes are those of `write_archive` of all at once. `note` becomes the ZIP file's comment, at most 65,535 bytes.
 
     Raises:
         InputError: batches of different sizes, masks in only some of them, or other pairs than the table's.
@@ -56,7 +56,7 @@ def write_batches(file: IO[bytes], table: pd.DataFrame, batches: Iterable[Pairs]
         archive.comment = note.encode()
         archive.writestr(_info("pairs.csv"), table_csv(table))
         for batch in batches:
-            parts = [*parts[:1], batch.select([])]  # what the first is, and this one
+            parts = [*parts[:1], batch.select([])]  # without pixels: the first and this one
             check_alike(parts)
             for i, name in enumerate(batch.table["id"]):
                 if next(ids, None) != name:
@@ -79,7 +79,7 @@ def read_archive(path: str | Path) -> Pairs:
 
 
 def read_batches(path: str | Path, size: int) -> Iterator[Pairs]:
-    """What `read_archive` reads, in batches of `size` pairs; raises as it does."""
+    """The pairs of an archive in batches of `size`. Raises InputError as `read_archive` does."""
     with _opened(path) as archive:
         table, shape = _table(archive), ()
         for start in range(0, len(table), size):
@@ -95,7 +95,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
 
 
 def read_note(path: str | Path) -> str:
-    """The note of an archive, each member of which is whole. Raises InputError."""
+    """The note of an archive. Raises InputError if a member is damaged."""
     with _opened(path) as archive:
         for member in archive.namelist():
             _content(archive, member)
@@ -106,7 +106,7 @@ def read_note(path: str | Path) -> str:
 
 
 class Cost(NamedTuple):
-    """What some samples took, encoding and writing apart."""
+    """Time to make some samples, without encoding and writing."""
 
     seconds: float = 0.0
     cpu_seconds: float = 0.0  # of all threads of the process; other work on the machine does not lengthen it
@@ -121,11 +121,11 @@ class Part(NamedTuple):
 
 
 class Parts:
-    """The pairs `numbers` as far as they are made, in archives in one folder: what an interrupted run goes on from.
+    """Those of the pairs `numbers` that are finished: archives in one folder, from which an interrupted run goes on.
 
-    A part is an archive of some successive pairs, written whole or not at all. Its name says of which job and which
-    pairs, its note what they cost. `job` is all that decides the pairs beside their numbers; parts of other jobs are
-    removed. `stop` is the number of the first pair that is not there.
+    A part is an archive of successive pairs, written whole or not at all. Its name tells its job and its pairs, its
+    note what they cost. `job` is everything but the numbers that decides the pairs; parts of other jobs are removed.
+    `stop` is the number of the first missing pair.
 
     Raises:
         InputError: a part is damaged.
@@ -181,7 +181,7 @@ class Parts:
 
 
 def _members(paths: Sequence[Path]) -> Iterator[tuple[zipfile.ZipInfo, bytes]]:
-    """The members of the archive that joins those at `paths`; images are copied as they are."""
+    """The members of one archive made of those at `paths`; images are copied unchanged."""
     yield _info("pairs.csv"), table_csv(join_tables(map(read_table, paths)))
     for path in paths:
         with _opened(path) as part:

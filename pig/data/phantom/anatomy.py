@@ -7,9 +7,9 @@ radians. What is random is drawn here, from a generator that is passed in; what 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from pig.data.phantom.texture import Array
+
 MARGINS = ("circumscribed", "lobulated", "spiculated")
 LOBES = {  # amplitude of 2, 3, .. 6 lobes around the outline, as a share of the radius
     "circumscribed": (0.10, 0.02, 0.01, 0.00, 0.00),

@@ -1,4 +1,4 @@
-"""The pixels of DICOM files as grey levels: one frame in memory at a time, and no tag but those that pixels need.
+"""The pixels of DICOM files as grey levels: one frame in memory at a time, and only the tags that pixels need.
 
 The window is the file's own where it has one, else from percentiles (`pixels.window`). After DICOM PS3.3: C.7.5.1.1.2
 (padding), C.7.6.16.2.10 (windows of multi-frame files), C.11.1 (rescaling) and C.11.2 (windows).
@@ -55,7 +55,7 @@ class Header(NamedTuple):
 
 
 def read_header(path: Path) -> Header:
-    """Of a file's identifying tags those that data sets are joined by. Raises UnusableError."""
+    """The identifying tags that data sets are joined by. Raises UnusableError."""
     with _told(path):
         names = ["PatientID", "SeriesInstanceUID", "Rows", "Columns"]
         tags = dcmread(path, stop_before_pixels=True, specific_tags=names)
@@ -101,7 +101,7 @@ def _decode(path: Path, number: int, frames: int | None) -> tuple[FileDataset, P
 
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Whatever goes wrong in a file is told as one UnusableError. Decoders raise errors of any kind."""
+    """Any error in a file becomes one UnusableError: decoders raise errors of any kind."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they quote the tags' values

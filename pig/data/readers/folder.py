@@ -58,7 +58,7 @@ class Slice:
 class Found:
     """A data set before its pixels are read.
 
-    rejected: what is missing or cannot be used. skipped: reason -> how many others the data set's own rules leave out.
+    rejected: what is missing or cannot be used. skipped: reason -> how many the data set's own rules leave out.
     """
 
     slices: Sequence[Slice]

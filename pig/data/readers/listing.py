@@ -1,4 +1,4 @@
-"""What data sets come with beside images: tables of what there is, and files in a tree."""
+"""Tables and trees of files, as data sets come with them."""
 
 import os
 import re
@@ -31,13 +31,11 @@ def read_table(path: Path, columns: Sequence[str], separator: str = ",") -> pd.D
 
 def read_tables(paths: Sequence[Path], columns: Sequence[str]) -> pd.DataFrame:
     """The rows of all tables, with the column part: train, validation or test, as a file's name says."""
-    tables = [read_table(path, columns).assign(part=_part(path)) for path in paths]
+    tables = []
+    for path in paths:
+        part = re.search(r"train|validation|test", path.stem)
+        tables.append(read_table(path, columns).assign(part=part[0] if part else ""))
     return pd.concat(tables, ignore_index=True)
-
-
-def _part(path: Path) -> str:
-    found = re.search(r"train|validation|test", path.stem)
-    return found[0] if found else ""
 
 
 def files_below(root: Path) -> Iterator[Path]:
@@ -48,7 +46,7 @@ def files_below(root: Path) -> Iterator[Path]:
 
 
 def known(texts: Iterable[str], words: Iterable[str]) -> str:
-    """Those of the texts, in lower case, that are among `words`, joined by "+": what else a table says stays there."""
+    """Those texts, in lower case, that are among `words`, joined by "+"; all others are left out."""
     return "+".join(sorted({text.lower() for text in texts} & set(words)))
 
 

@@ -1,4 +1,4 @@
-"""Ids that tell nobody who a patient is, and are the same at every import with the same salt.
+"""Ids that do not tell who a patient is; equal at every import with the same salt.
 
 A patient's id is often short and can be guessed, so a plain hash of it could be looked up; a keyed one (HMAC-SHA256)
 cannot without the salt, which stays with whoever imports.
