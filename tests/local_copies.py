@@ -1,7 +1,8 @@
 """Small trees in the form of the public data sets, with synthetic pixels, as a user would have them on disk."""
 
+import io
 import plistlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,18 @@ from pydicom.uid import UID, DigitalMammographyXRayImageStorageForPresentation, 
 
 ROOT = "1.2.826.0.1.3680043.8.498."  # of the UIDs
 H, W = 60, 44
+
+
+def written(write: Callable[..., object], *given: object, **more: object) -> bytes:
+    """What `write` writes into an open binary file."""
+    file = io.BytesIO()
+    write(file, *given, **more)
+    return file.getvalue()
+
+
+def encoded(kind: str, pixels: np.ndarray, **more: object) -> bytes:
+    """An image file; kind: PNG, JPEG, .."""
+    return written(Image.fromarray(pixels).save, kind, **more)
 
 
 def breast(side: str = "L", seed: int = 0) -> np.ndarray:
@@ -29,8 +42,8 @@ def disc(y: float, x: float, radius: float) -> np.ndarray:
     return (rows - y) ** 2 + (columns - x) ** 2 <= radius**2
 
 
-def write_dicom(path: Path, pixels: np.ndarray, compress: UID | None = None, **tags: object) -> None:
-    """`pixels`, (H, W) or (frames, H, W) of grey; `tags` go over what is set here."""
+def dicom(pixels: np.ndarray, compress: UID | None = None, **tags: object) -> bytes:
+    """A file of `pixels`, (H, W) or (frames, H, W) of grey; `tags` go over what is set here."""
     ds = Dataset()
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -41,8 +54,13 @@ def write_dicom(path: Path, pixels: np.ndarray, compress: UID | None = None, **t
         setattr(ds, name, value)
     if compress is not None:
         ds.compress(compress, generate_instance_uid=False)
+    return written(ds.save_as, enforce_file_format=True)
+
+
+def write_dicom(path: Path, *given: object, **tags: object) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    ds.save_as(path, enforce_file_format=True)
+    path.write_bytes(dicom(*given, **tags))
+    return path
 
 
 def window_of(centre: float, width: float) -> Dataset:

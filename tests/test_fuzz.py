@@ -19,7 +19,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from local_copies import dicom, encoded, written
 from PIL import Image
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
 from pig.cli.verbs import import_official
 from pig.core.errors import LONGEST, InputError, plain
@@ -27,6 +29,7 @@ from pig.core.params import from_json, load, resolve
 from pig.core.reading import read_csv, read_json
 from pig.data.archive import read_archive, write_archive
 from pig.data.pairs import COLUMNS, Pairs, digest, rows
+from pig.data.readers.dicom import read_frame, read_header
 from pig.data.readers.folder import read_case, read_patients
 from pig.data.readers.pixels import UnusableError, crop_box, lesion, resize, resize_mask
 from pig.metrics.features import Features, read_features, write_features
@@ -51,12 +54,6 @@ def pairs(draw: st.DrawFn) -> Pairs:
     names = [*COLUMNS[1:], *sorted(more)]
     table = {name: draw(st.lists(TEXT, min_size=len(ids), max_size=len(ids))) for name in names}
     return Pairs(images, masks, pd.DataFrame({"id": ids, **table}))
-
-
-def packed(of: Pairs) -> bytes:
-    file = io.BytesIO()
-    write_archive(file, of)
-    return file.getvalue()
 
 
 @st.composite
@@ -96,11 +93,7 @@ SOME = Pairs(
 )
 
 
-def encoded(kind: str) -> bytes:
-    file = io.BytesIO()
-    smooth = np.add.outer(np.arange(12), np.arange(10)).astype(np.uint8) * 5
-    Image.fromarray(smooth).save(file, kind)
-    return file.getvalue()
+SMOOTH = np.add.outer(np.arange(12), np.arange(10)).astype(np.uint8) * 5
 
 
 def image(path: Path) -> list[np.ndarray]:
@@ -123,31 +116,34 @@ def network(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def saved(content: object, new: bool) -> bytes:
-    file = io.BytesIO()
-    torch.save(content, file, _use_new_zipfile_serialization=new)
-    return file.getvalue()
-
-
-def features() -> bytes:
-    file = io.BytesIO()
-    write_features(file, Features(np.ones((2, 3), np.float32), ["a", "b"], ["1", "2"], "s", "e", "h"))
-    return file.getvalue()
-
-
 def scores(path: Path) -> pd.DataFrame:
     return read_csv(path, columns=("id",), counts=("fold",), numbers=("dice",))
 
 
 SAMPLING = load(PARAMS, Params, "smoke").sampling.model_dump()
 EXPORT = {"library_name": "pig", "format": 1, "method": "pig", "sampling": SAMPLING}
+FEATURES = Features(np.ones((2, 3), np.float32), ["a", "b"], ["1", "2"], "s", "e", "h")
+GREYS = np.arange(1600, dtype=np.uint16).reshape(40, 40)
 CHECKPOINT = [SMALL, {"state": {}}, 3]  # even whole it is none of the authors' network
 READERS: dict[str, tuple[bytes, Callable[[Path], Any], Callable[[Any], object]]] = {
-    "archive": (packed(SOME), read_archive, lambda found: len(found.images) == len(found.table) > 0),
+    "archive": (
+        written(write_archive, SOME),
+        read_archive,
+        lambda found: len(found.images) == len(found.table) > 0,
+    ),
     **{
-        kind: (encoded(kind), image, lambda found: [part.shape for part in found] == [(6, 5)] * 2)
+        kind: (encoded(kind, SMOOTH), image, lambda found: [part.shape for part in found] == [(6, 5)] * 2)
         for kind in ("PNG", "TIFF", "JPEG", "BMP")
     },
+    **{
+        f"DICOM {name}": (
+            dicom(GREYS, codec),
+            read_frame,
+            lambda found: found.stored.shape == found.grey.shape,
+        )
+        for name, codec in {"plain": None, "RLE": RLELossless, "JPEG 2000": JPEG2000Lossless}.items()
+    },
+    "DICOM header": (dicom(np.eye(4, dtype=np.uint8)), read_header, lambda found: len(found.shape) == 2),
     "patients": (
         'stem,patient,"no, te"\na,1,x\n"b ü.png",2,"y\nz"\n'.encode(),
         read_patients,
@@ -168,10 +164,16 @@ READERS: dict[str, tuple[bytes, Callable[[Path], Any], Callable[[Any], object]]]
         network,
         lambda found: all(tensor.float().isfinite().all() for tensor in found.values()),
     ),
-    "checkpoint": (saved(CHECKPOINT, True), import_official.read, lambda found: False),
-    "old checkpoint": (saved(CHECKPOINT, False), import_official.read, lambda found: False),
+    **{
+        f"checkpoint {new}": (
+            written(lambda file, new=new: torch.save(CHECKPOINT, file, _use_new_zipfile_serialization=new)),
+            import_official.read,
+            lambda found: False,
+        )
+        for new in (True, False)
+    },
     "features": (
-        features(),
+        written(write_features, FEATURES),
         read_features,
         lambda found: len(found.values) == len(found.ids) and np.isfinite(found.values).all(),
     ),
@@ -220,18 +222,18 @@ def test_what_was_found_once_is_read_or_refused(kind, content, path):
 
 @given(given=pairs())
 def test_an_archive_gives_back_any_pairs(given, path):
-    content = packed(given)
+    content = written(write_archive, given)
     path.write_bytes(content)
     found = read_archive(path)
     assert digest(found) == digest(given)
     assert found.table.equals(given.table)
-    assert packed(found) == content
+    assert written(write_archive, found) == content
 
 
 @given(member=st.sampled_from(["pairs.csv", "images/a.png", "masks/b.png"]), data=st.data())
 def test_spoilt_members_are_read_or_refused(member, data, path):
     """With right checksums, which spoilt archives hardly ever have."""
-    with zipfile.ZipFile(io.BytesIO(packed(SOME))) as old, zipfile.ZipFile(path, "w") as new:
+    with zipfile.ZipFile(io.BytesIO(written(write_archive, SOME))) as old, zipfile.ZipFile(path, "w") as new:
         for name in old.namelist():
             content = old.read(name)
             new.writestr(name, data.draw(spoilt(content)) if name == member else content)

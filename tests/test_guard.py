@@ -3,7 +3,6 @@
 import base64
 import bz2
 import gzip
-import io
 import lzma
 import os
 import shutil
@@ -19,15 +18,10 @@ import pydicom
 import pytest
 import yaml
 from clones import GIT, ROOT
+from local_copies import encoded, written
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save as safetensors
-
-
-def written(write):
-    file = io.BytesIO()
-    write(file)
-    return file.getvalue()
 
 
 def dicom(file):
@@ -38,10 +32,6 @@ def dicom(file):
 
 
 GREYS = np.arange(64, dtype=np.uint8).reshape(8, 8)
-
-
-def picture(form, pixels=GREYS, **more):
-    return written(lambda file: Image.fromarray(pixels).save(file, form, **more))
 
 
 def zipped(file):
@@ -56,7 +46,10 @@ def tarred(file):
 
 ZIP = written(zipped)
 HIDDEN = {
-    **{form: picture(form) for form in ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000", "PPM")},
+    **{
+        form: encoded(form, GREYS)
+        for form in ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000", "PPM")
+    },
     "DICOM": bytes(128) + b"DICM" + written(dicom),
     "DICOM without preamble": written(dicom),
     "NIfTI": struct.pack("<i340x4s", 348, b"n+1\0"),
@@ -66,7 +59,7 @@ HIDDEN = {
     "gzip": gzip.compress(b"text"),
     "bzip2": bz2.compress(b"text"),
     "xz": lzma.compress(b"text"),
-    "NumPy": written(lambda file: np.save(file, np.arange(4))),
+    "NumPy": written(np.save, np.arange(4)),
     "weights": safetensors({"a": np.arange(4)}),
     "text of zeros": b"text\0",
 }
@@ -119,10 +112,10 @@ def test_a_figure_is_kept_unless_something_travels_in_it():
     exif = Image.Exif()
     exif[0x010E] = "MRN-1"
     for name in ("reports/figures/pairs.png", "reports/busi/figures/pairs.png", "docs/day.png"):
-        assert guard.refusal(name, picture("PNG")) is None
+        assert guard.refusal(name, encoded("PNG", GREYS)) is None
         for content in (
-            picture("PNG", pnginfo=about), picture("PNG", exif=exif), picture("PNG") + ZIP,
-            picture("PNG")[:-1], picture("PNG")[:-20], b"", b"text\n",
+            encoded("PNG", GREYS, pnginfo=about), encoded("PNG", GREYS, exif=exif), encoded("PNG", GREYS) + ZIP,
+            encoded("PNG", GREYS)[:-1], encoded("PNG", GREYS)[:-20], b"", b"text\n",
         ):  # fmt: skip
             assert guard.refusal(name, content).startswith("expected a figure")
 
@@ -135,10 +128,15 @@ def test_a_page_is_kept_with_plain_pngs_and_refused_with_anything_more():
     about = PngInfo()
     about.add_text("Patient", "MRN-1")
     noise = np.random.default_rng(0).integers(0, 256, (24, 24), np.uint8)
-    plain = picture("PNG", noise)  # long enough to be noticed elsewhere
+    plain = encoded("PNG", noise)  # long enough to be noticed elsewhere
     for name in ("reports/index.html", "reports/busi/index.html"):
         assert guard.refusal(name, page(plain) * 3) is None
-        for content in (picture("PNG", pnginfo=about), plain + ZIP, plain[:-1], picture("JPEG")):
+        for content in (
+            encoded("PNG", GREYS, pnginfo=about),
+            plain + ZIP,
+            plain[:-1],
+            encoded("JPEG", GREYS),
+        ):
             assert guard.refusal(name, page(plain) + page(content)).startswith("expected pictures")
         for content in (page(plain, "jpeg"), page(plain) + base64.b64encode(plain), plain):
             assert guard.refusal(name, content).startswith("by its content")

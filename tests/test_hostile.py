@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from local_copies import encoded
 from PIL import Image
 
 from pig.cli.main import main
@@ -72,12 +73,6 @@ SUFFIX = {"PNG": ".png", "TIFF": ".tif", "JPEG": ".jpg", "BMP": ".bmp"}
 
 def accepted(*arguments: object) -> bool:
     return main([str(argument) for argument in arguments]) == 0
-
-
-def encoded(kind: str, pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, kind)
-    return file.getvalue()
 
 
 def importing(folders: tuple[Path, Path], *more: object) -> list[object]:

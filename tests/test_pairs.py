@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from local_copies import encoded, written
 from PIL import Image
 
 from pig.core.errors import InputError
@@ -38,9 +39,7 @@ def some(number: int = 5, shape: tuple[int, int] = (6, 9), masks: bool = True, f
 
 
 def archive(pairs: Pairs) -> bytes:
-    file = io.BytesIO()
-    write_archive(file, pairs)
-    return file.getvalue()
+    return written(write_archive, pairs)
 
 
 def again(pairs: Pairs, path: Path) -> Pairs:
@@ -97,9 +96,7 @@ def test_the_bytes_are_those_of_a_plain_zip_file():
     members = {"pairs.csv": pairs.table.to_csv(index=False, lineterminator="\n").encode()}
     for i, name in enumerate(pairs.table["id"]):
         for folder, pixels in (("images", pairs.images[i]), ("masks", np.where(pairs.masks[i], 255, 0))):
-            content = io.BytesIO()
-            Image.fromarray(pixels.astype(np.uint8)).save(content, "PNG", compress_level=6)
-            members[f"{folder}/{name}.png"] = content.getvalue()
+            members[f"{folder}/{name}.png"] = encoded("PNG", pixels.astype(np.uint8), compress_level=6)
     with zipfile.ZipFile(file, "w") as plain:
         for name, content in members.items():
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
@@ -114,9 +111,7 @@ def test_batches_give_the_bytes_of_all_at_once(masks, tmp_path):
     whole = archive(pairs)
     for size in (1, 3, 7, 9):
         batches = [pairs.select(range(i, min(i + size, 7))) for i in range(0, 7, size)]
-        file = io.BytesIO()
-        write_batches(file, pairs.table, iter(batches))
-        assert file.getvalue() == whole
+        assert written(write_batches, pairs.table, iter(batches)) == whole
         parts = Parts(tmp_path / "parts", (size,), range(7))
         for batch in batches:
             parts.add(batch, Cost())
@@ -176,11 +171,11 @@ def test_batches_that_do_not_fit_the_table_or_each_other_are_refused():
 
 
 def test_a_note_is_read_back_from_a_whole_archive_only(tmp_path):
-    path, pairs, file = tmp_path / "some.zip", some(), io.BytesIO()
-    write_batches(file, pairs.table, [pairs], note='{"seconds": 1.5}')
-    path.write_bytes(file.getvalue())
+    path, pairs = tmp_path / "some.zip", some()
+    whole = written(write_batches, pairs.table, [pairs], note='{"seconds": 1.5}')
+    path.write_bytes(whole)
     assert read_note(path) == '{"seconds": 1.5}' and equal(read_archive(path), pairs)
-    content = bytearray(file.getvalue())
+    content = bytearray(whole)
     content[content.index(b"IDAT", content.index(b"images/p-02.x.png")) + 8] ^= 0xFF
     path.write_bytes(content)
     for read in (read_note, read_archive):
@@ -210,15 +205,13 @@ def test_the_digest_tells_pixels_masks_and_table():
     assert digest(some()) == digest(pairs)
 
 
-def png(pixels: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
 CSV = "id,patient,view,slice,origin,seed\n"
 BLACK = np.zeros((4, 4), np.uint8)
-ONE = {"pairs.csv": CSV + "a,1,,,,\n", "images/a.png": png(BLACK), "masks/a.png": png(BLACK)}
+ONE = {
+    "pairs.csv": CSV + "a,1,,,,\n",
+    "images/a.png": encoded("PNG", BLACK),
+    "masks/a.png": encoded("PNG", BLACK),
+}
 
 
 @pytest.mark.parametrize(
@@ -226,16 +219,19 @@ ONE = {"pairs.csv": CSV + "a,1,,,,\n", "images/a.png": png(BLACK), "masks/a.png"
     [
         *(("pairs.csv", content) for content in (None, b"", b"\xff\xfe\x00", CSV)),
         ("pairs.csv", "id,view,slice,origin,seed\na,,,,\n"),
-        *(("images/a.png", content) for content in (None, b"no", png(some(1, (64, 64)).images[0])[:-60])),
-        *(("images/a.png", png(np.zeros((4, 4, 3), np.uint8)[..., :end])) for end in (2, 3)),
-        ("images/a.png", png(np.zeros((4, 4), np.uint16))),
+        *(
+            ("images/a.png", content)
+            for content in (None, b"no", encoded("PNG", some(1, (64, 64)).images[0])[:-60])
+        ),
+        *(("images/a.png", encoded("PNG", np.zeros((4, 4, 3), np.uint8)[..., :end])) for end in (2, 3)),
+        ("images/a.png", encoded("PNG", np.zeros((4, 4), np.uint16))),
         ("masks/a.png", None),
-        *(("masks/a.png", png(pixels)) for pixels in (BLACK[:, :3], BLACK + np.uint8(1))),
-        ("images/b.png", png(BLACK[:2])),
+        *(("masks/a.png", encoded("PNG", pixels)) for pixels in (BLACK[:, :3], BLACK + np.uint8(1))),
+        ("images/b.png", encoded("PNG", BLACK[:2])),
     ],
 )
 def test_a_broken_archive_is_named_with_its_member(named, content, tmp_path):
-    path, more = tmp_path / "some.zip", {"masks/b.png": png(BLACK)}
+    path, more = tmp_path / "some.zip", {"masks/b.png": encoded("PNG", BLACK)}
     if named == "images/b.png":
         more["pairs.csv"] = CSV + "a,1,,,,\nb,1,,,,\n"
     with zipfile.ZipFile(path, "w") as file:

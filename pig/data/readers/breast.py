@@ -19,7 +19,7 @@ def breast_box(image: Grey, mask: Mask) -> Box:
     """Rows and columns of the largest connected bright region and of the lesion; (H, W), air is dark.
 
     Only where squares of THIN sides fit in is a region one: a burnt-in label is left out, and so is the white edge of a
-    film, even if it touches the breast. Bright pixels within that distance of the breast stay: they may be skin.
+    film, even if it touches the breast. Bright pixels near the breast stay: they may be skin.
     """
     bright = (image > AIR * np.percentile(image, 99)).astype(np.uint8)
     side = 2 * max(1, round(THIN * min(image.shape) / 2)) + 1
