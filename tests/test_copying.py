@@ -204,13 +204,6 @@ def test_smooth_slices_are_near_to_all_and_copy_none():
     assert copying.summary(found, REAL)["image_share"] < 0.05
 
 
-def test_given_masks_are_copies_by_construction():
-    found = planted(masks=range(30))
-    given = found.iloc[:30]
-    summary = copying.summary(given, REAL)
-    assert (summary["mask_share"], summary["mask_ratio"], summary["n"]) == (1, 0, 30)
-
-
 def test_the_scales_are_medians_and_never_zero():
     nearest = copying.nearest(HELDOUT, TRAINING).distance
     assert pytest.approx((np.median(nearest["image"]), np.median(nearest["mask"]))) == HELDOUT_SCALES

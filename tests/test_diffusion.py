@@ -67,24 +67,12 @@ def test_cosine_schedule_equals_diffusers():
     assert torch.allclose(D.cosine_schedule(T)[1:], theirs, atol=1e-6)
 
 
-def test_forward_process_has_the_moments_of_eq_3():
-    x0, t = torch.full((200_000,), 0.7, dtype=torch.float64), 300
-    xt = D.noise(x0, randn(200_000), ALPHABAR[t])
-    assert xt.mean().item() == pytest.approx(0.7 * ALPHABAR[t].sqrt().item(), abs=0.01)
-    assert xt.var().item() == pytest.approx(1 - ALPHABAR[t].item(), rel=0.02)
-
-
-def test_denoise_undoes_noise():
-    x0, eps = randn(2, 1, 4, 4), randn(2, 1, 4, 4, seed=1)
-    for t in (1, 500, T):
-        assert torch.allclose(D.denoise(D.noise(x0, eps, ALPHABAR[t]), eps, ALPHABAR[t]), x0, atol=1e-9)
-
-
 @pytest.mark.parametrize("prediction", D.PREDICTIONS)
 def test_a_perfect_output_gives_back_x0_and_eps(prediction):
     x0, eps = randn(2, 1, 4, 4).clamp(-1, 1), randn(2, 1, 4, 4, seed=1)
     for t in (1, 500, T):
         a = ALPHABAR[t]
+        assert torch.allclose(D.denoise(D.noise(x0, eps, a), eps, a), x0, atol=1e-9)
         xt, out = D.noise(x0, eps, a), D.PREDICTIONS[prediction].target(x0, eps, a)
         for clip in (False, True):
             for times_of_rows in (t, torch.tensor([t, t])):

@@ -83,12 +83,6 @@ def test_sample_i_is_bit_identical_alone_in_a_batch_and_in_a_shard(method):
     assert not torch.equal(whole[0], whole[1])
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_conditional_method_needs_masks_and_another_takes_none(method):
-    with pytest.raises(InputError, match=r"^masks: "):
-        model(method).sample(1, masks=None if METHODS[method].masks else masks(1))
-
-
 @pytest.mark.parametrize(
     ("method", "one", "other"),
     [

@@ -124,45 +124,15 @@ def test_agrees_with_the_description_of_the_authors_network(settings, height, wi
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
-def test_defaults_have_the_authors_parameters_and_names():
+def test_defaults_have_the_authors_parameters_and_attention():
+    """The reference above knows their names."""
     with torch.device("meta"):
-        net = UNet()
-    state = net.state_dict()
+        state = UNet().state_dict()
     assert sum(tensor.numel() for tensor in state.values()) == 7_125_409
     attention = {key.rsplit(".", 2)[0] for key in state if key.endswith(".proj_out.weight")}
-    assert sorted(attention) == [
-        *(f"down.5.attn.{i}" for i in (0, 1)),
-        "mid.attn_1",
-        *(f"up.5.attn.{i}" for i in (0, 1, 2)),
-    ]
-    for key, shape in {
-        "temb.dense.0.weight": (128, 32),
-        "temb.dense.1.weight": (128, 128),
-        "conv_in.weight": (32, 2, 3, 3),
-        "down.0.block.1.temb_proj.weight": (32, 128),
-        "down.2.block.0.nin_shortcut.weight": (64, 32, 1, 1),
-        "down.4.downsample.conv.weight": (128, 128, 3, 3),
-        "mid.block_1.norm1.weight": (128,),
-        "mid.attn_1.q.weight": (128, 128, 1, 1),
-        "up.5.block.2.conv1.weight": (128, 256, 3, 3),
-        "up.5.upsample.conv.weight": (128, 128, 3, 3),
-        "up.0.block.2.conv1.weight": (32, 64, 3, 3),
-        "norm_out.weight": (32,),
-        "conv_out.weight": (1, 32, 3, 3),
-    }.items():
-        assert tuple(state[key].shape) == shape, key
-    assert not {"down.5.downsample.conv.weight", "up.0.upsample.conv.weight"} & set(state)
-
-
-def test_time_changes_the_output_and_each_sample_has_its_own():
-    net = randomised(**SMALL)
-    z, _ = inputs(16, 16, batch=1)
-    z = z.expand(2, -1, -1, -1)
-    with torch.no_grad():
-        mixed = net(z, torch.tensor([3, 900]))
-        early = net(z, torch.tensor([3, 3]))
-    torch.testing.assert_close(mixed[0], early[0], rtol=1e-5, atol=1e-5)
-    assert (mixed[1] - early[1]).abs().max() > 1e-3
+    assert attention == {f"down.5.attn.{i}" for i in (0, 1)} | {"mid.attn_1"} | {
+        f"up.5.attn.{i}" for i in (0, 1, 2)
+    }
 
 
 @pytest.mark.parametrize(("groups", "tells"), [(32, False), (8, True)])
