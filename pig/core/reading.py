@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import pandas as pd
 
@@ -23,6 +23,7 @@ def read_csv(
     columns: Iterable[str] = (),
     counts: Iterable[str] = (),
     numbers: Iterable[str] = (),
+    blanks: Iterable[str] = (),
     text: bool = False,
     separator: str = ",",
 ) -> pd.DataFrame:
@@ -30,15 +31,16 @@ def read_csv(
 
     Args:
         name: of the source, for errors; the path itself if not given.
-        columns, counts, numbers: what must be there, in at least one row: text, whole numbers, numbers or nothing.
-        text: every cell is text, "" where empty. Otherwise only `columns` and IDS are.
+        columns, counts, numbers, blanks: what must be there, in at least one row: text, whole numbers, numbers or
+            nothing, text or nothing.
+        text: every cell is text, "" where empty. Otherwise only `columns`, `blanks` and IDS are.
 
     Raises:
         InputError: no such table; it names the source, the column and what was expected.
     """
     name = str(source) if name is None else name
-    columns, counts, numbers = tuple(columns), tuple(counts), tuple(numbers)
-    kinds: Any = str if text else dict.fromkeys((*IDS, *columns), str)
+    columns, counts, numbers, blanks = map(tuple, (columns, counts, numbers, blanks))
+    kinds: Any = str if text else dict.fromkeys((*IDS, *columns, *blanks), str)
     try:
         with warnings.catch_warnings():
             # Where all rows are longer than the header pandas would cut them, with no more than a warning.
@@ -46,7 +48,7 @@ def read_csv(
             table = pd.read_csv(source, sep=separator, dtype=kinds, keep_default_na=not text, index_col=False)
     except (ValueError, pd.errors.ParserWarning) as error:  # pandas' own errors are among them
         raise InputError(f"{name}: expected a CSV table in UTF-8 ({' '.join(str(error).split())})") from None
-    needed = (*columns, *counts, *numbers)
+    needed = (*columns, *counts, *numbers, *blanks)
     if missing := [column for column in needed if column not in table]:
         raise InputError(f"{name}: expected a column {missing[0]}; has {listed(table)}")
     if needed and table.empty:
@@ -62,6 +64,24 @@ def read_csv(
         if not (table[column] % 1 == 0).all():
             raise InputError(f"{name}: {column}: expected whole numbers in every row; found others")
     return table
+
+
+class Kind(NamedTuple):
+    """The columns of one kind of csv file, as `read_csv` takes them: told once, for all who read it."""
+
+    columns: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+    numbers: tuple[str, ...] = ()
+    blanks: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(dict.fromkeys(name for part in self for name in part))
+
+    def read(self, *paths: str | Path) -> pd.DataFrame:
+        """The rows of all the files at `paths`. Raises InputError."""
+        return pd.concat([read_csv(path, **self._asdict()) for path in paths], ignore_index=True)
 
 
 def listed(table: pd.DataFrame) -> str:

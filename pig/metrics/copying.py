@@ -19,11 +19,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pig.core.errors import InputError
+from pig.core.reading import Kind
 
 Images = NDArray[np.uint8]
 Masks = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 MEASURES = ("image", "mask", "joint")
+COPIES = Kind(  # columns of the csv of `pig copies`
+    ("id",),
+    ("fold",),
+    (*MEASURES, *(f"{name}_heldout" for name in MEASURES), "duplicate"),
+    ("joint_of",),
+)
 RARE = 0.01  # what only this share of real held-out pairs shows counts as a copy
 BLOCK = 256  # pairs at once: 256 MiB of 512x512 in single precision
 

@@ -20,9 +20,9 @@ from pig.models.loading import FORMAT, LIBRARY
 from pig.models.method import sampler
 from pig.models.table import METHODS, NETS, Params
 from pig.report import rendering
-from pig.report.evidence import TABLE_3, TABLE_4
-from pig.report.formats import Column, Table, to_markdown
-from pig.report.tables import TABLE_1, TABLE_2
+from pig.report.evidence import LAYOUTS
+from pig.report.formats import Table, to_markdown
+from pig.report.tables import PAPER
 
 # ---------------------------- what is made public of a header
 NUMBERS = ("fold", "trained_pairs", "seen", "parameters", "validation")
@@ -83,43 +83,18 @@ def config(method: str, sampling: Sampling, headers: Sequence[Mapping[str, Any]]
 
 
 # ---------------------------- scores
-class Shown(NamedTuple):
-    """A table of a study in a card."""
-
-    columns: tuple[Column, ...]
-    rows: str  # the column whose value is the set
-    caption: str
-
-
-SHOWN = {
-    1: Shown(
-        TABLE_1,
-        "row",
-        "How close n generated slices are to real slices of test patients (networks of fold 0), with 95 % intervals, "
-        "by the features of {features}; the floor is other real slices against the same ones, about the least that can "
-        "be reached at this n. Numbers of another n, or of other data, mean nothing here.",
-    ),
-    2: Shown(
-        TABLE_2,
-        "set",
-        "A lesion segmenter trained on real pairs with and without generated ones, on test patients, in percent, with "
-        "{level} intervals over patients; Δ Dice is the difference to real pairs alone.",
-    ),
-    3: Shown(
-        TABLE_3,
-        "row",
-        "Do mask and image belong together? TRTS: segmenters of real pairs on generated ones, and with their masks "
-        "shuffled; TSTR: segmenters of generated pairs on real ones. Dice in percent, with {level} intervals.",
-    ),
-    4: Shown(
-        TABLE_4,
-        "row",
-        "Copies: generated pairs that are closer to a training pair than all but the closest held-out real pairs are, "
-        "whose share is in the first row; ratio: distance to the nearest training pair over that of held-out pairs.",
-    ),
+CAPTIONS = {  # of the tables that a card shows
+    1: "How close n generated slices are to real slices of test patients (networks of fold 0), with 95 % intervals, "
+    "by the features of {features}; the floor is other real slices against the same ones, about the least that can "
+    "be reached at this n. Numbers of another n, or of other data, mean nothing here.",
+    2: "A lesion segmenter trained on real pairs with and without generated ones, on test patients, in percent, with "
+    "{level} intervals over patients; Δ Dice is the difference to real pairs alone.",
+    3: "Do mask and image belong together? TRTS: segmenters of real pairs on generated ones, and with their masks "
+    "shuffled; TSTR: segmenters of generated pairs on real ones. Dice in percent, with {level} intervals.",
+    4: "Copies: generated pairs that are closer to a training pair than all but the closest held-out real pairs are, "
+    "whose share is in the first row; ratio: distance to the nearest training pair over that of held-out pairs.",
 }
 METRICS = ("fid", "kid_x1000", "trts", "tstr")  # of the card's metadata
-REAL = "real"
 
 
 class Metric(NamedTuple):
@@ -138,21 +113,19 @@ def sections(
     features names the extractor of Table 1; level is that of the intervals of Tables 2 and 3.
     """
     texts, metrics = {}, []
-    for number, shown in SHOWN.items():
-        if number not in tables:
-            continue
-        frame = tables[number]
-        mine = frame[shown.rows].eq(method)
+    for number, frame in tables.items():
+        names = frame["set" if "set" in frame else "row"]
+        mine = names == method
         if not mine.any():
             continue
-        cut = frame[mine | frame[shown.rows].eq(REAL)].assign(competes=False)
         columns = tuple(
             dataclasses.replace(column, mark="")
-            for column in shown.columns
-            if column.group != "Paper" and column.key in cut and cut.loc[mine, column.key].notna().any()
+            for column in LAYOUTS[number].columns
+            if column.group != PAPER and frame.loc[mine, column.key].notna().any()
         )
-        caption = shown.caption.format(features=features, level=f"{100 * level:g} %")
-        texts[number] = to_markdown(Table(number, cut, columns, (), caption))
+        layout = dataclasses.replace(LAYOUTS[number], columns=columns, apart=".*")
+        caption = CAPTIONS[number].format(features=features, level=f"{100 * level:g} %")
+        texts[number] = to_markdown(Table(layout, frame[mine | (names == "real")], caption))
         for column in columns:
             if column.key in METRICS:
                 value = round(float(frame.loc[mine, column.key].iloc[0]), column.digits or 0)

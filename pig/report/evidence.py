@@ -9,28 +9,49 @@ from typing import Any
 import pandas as pd
 
 from pig.core.errors import InputError
+from pig.core.reading import Kind
 from pig.metrics.copying import summary
 from pig.metrics.inference import mean
 from pig.metrics.lesions import DESCRIPTORS
 from pig.models.table import METHODS
-from pig.report.formats import Column, Table
-from pig.report.tables import BUDGET, LABELS, Inference, budgets, check_overlaps, percent, sentences
+from pig.report.formats import Column, Layout, Table
+from pig.report.tables import (
+    BUDGET,
+    LABELS,
+    TABLE_1,
+    TABLE_2,
+    Inference,
+    budgets,
+    check_overlaps,
+    percent,
+    sentences,
+)
 
 SEARCHED = {"image": "Image", "mask": "Mask", "joint": "Both"}
+W = tuple(f"w_{key}" for key in DESCRIPTORS)  # distances of lesions from real ones
+PAIRING = Kind(  # of `pig pairing`
+    ("set",),
+    (),
+    ("n", "contrast_to_real", "one_component", "empty", *W, *(f"floor_{key}" for key in DESCRIPTORS)),
+)
 
 
 # ------------------------------------------------------------------ Table 3
-TABLE_3 = (
-    Column("label", "Set"),
-    Column("n", "n", 0),
-    Column("trts", "TRTS Dice ↑", 1, "high", interval=True),
-    Column("trts_shuffled", "shuffled", 1),
-    Column("tstr", "TSTR Dice ↑", 1, "high", interval=True),
-    Column("contrast", "Contrast, % of real", 0),
-    Column("contrast_shuffled", "shuffled", 0),
-    Column("one_component", "In one piece, %", 1),
-    Column("empty", "Empty, %", 1),
-    *(Column(f"w_{key}", key, 2, "low", group="Lesions") for key in DESCRIPTORS),
+TABLE_3 = Layout(
+    3,
+    (
+        Column("label", "Set"),
+        Column("n", "n", 0),
+        Column("trts", "TRTS Dice ↑", 1, "high", interval=True),
+        Column("trts_shuffled", "shuffled", 1),
+        Column("tstr", "TSTR Dice ↑", 1, "high", interval=True),
+        Column("contrast", "Contrast, % of real", 0),
+        Column("contrast_shuffled", "shuffled", 0),
+        Column("one_component", "In one piece, %", 1),
+        Column("empty", "Empty, %", 1),
+        *(Column(f"w_{key}", key, 2, "low", group="Lesions") for key in DESCRIPTORS),
+    ),
+    ("trts", "trts_shuffled", "tstr", "contrast", "one_component", "empty", *W),
 )
 
 
@@ -55,55 +76,40 @@ def table3(
         deviations of the test patients', the first row being the floor at the same n, the mean over the sets.
     """
     scores = check_overlaps(scores, 3)
-    found = pairing.set_index("set")
-    methods = [name for name in METHODS if any(key.endswith(f"/{name}") for key in found.index)]
-    if not methods:
-        raise InputError(
-            f"table 3: expected sets fold{{K}}/NAME of methods in the pairing; found {found.index[0]}"
-        )
-    ordered = [f"w_{key}" for key in DESCRIPTORS]
+    name_of = pairing["set"].str.partition("/")[2]  # of fold{K}/NAME
 
     def over_folds(name: str) -> pd.DataFrame:
-        return found[[bool(key.count("/")) and key.split("/")[1] == name for key in found.index]]
+        return pairing[name_of == name]
 
-    generated = pd.concat([over_folds(name) for name in methods])
-    real = over_folds("real")
-    rows = [
-        {
-            "row": "real",
-            "label": "Real (floor)",
-            "competes": False,
-            "n": real["n"].sum(),
-            **_scored("trts", scores[scores["set"] == "real"], inference),
-            "trts_shuffled": float("nan"),
-            **_scored("tstr", scores[scores["set"] == "real"], inference),
-            "contrast": 100.0,
-            "contrast_shuffled": 100 * over_folds("real shuffled")["contrast_to_real"].mean(),
-            "one_component": 100 * real["one_component"].mean(),
-            "empty": 100 * real["empty"].mean(),
-            **{key: generated[key.replace("w_", "floor_")].astype(float).mean() for key in ordered},
-        }
-    ]
-    for name in methods:
-        mine = over_folds(name)
-        alone = scores[(scores["set"] == name) & (scores["real"] == 0)]
-        own = trts[trts["set"] == name]
+    methods = [name for name in METHODS if name in set(name_of)]
+    if not methods:
+        raise InputError(
+            f"table 3: expected sets fold{{K}}/NAME of methods in the pairing; found {pairing['set'].iloc[0]}"
+        )
+    generated = pd.concat(map(over_folds, methods))
+    rows = []
+    for name in ["real", *methods]:
+        mine, real = over_folds(name), name == "real"
+        alone = scores[(scores["set"] == name) & (real | (scores["real"] == 0))]
+        own = alone if real else trts[trts["set"] == name]
         if own.empty or alone.empty:
             raise InputError(f"table 3: expected TRTS and TSTR scores of {name}, a set of the pairing")
         rows.append(
             {
                 "row": name,
                 "label": LABELS[name],
-                "competes": True,
                 "n": mine["n"].sum(),
                 **_scored("trts", own, inference),
-                "trts_shuffled": 100 * mean(own, "shuffled"),
+                "trts_shuffled": float("nan") if real else 100 * mean(own, "shuffled"),
                 **_scored("tstr", alone, inference),
-                "contrast": 100 * mine["contrast_to_real"].mean(),
+                "contrast": 100.0 if real else 100 * mine["contrast_to_real"].mean(),
                 "contrast_shuffled": 100 * over_folds(f"{name} shuffled")["contrast_to_real"].mean(),
                 "one_component": 100 * mine["one_component"].mean(),
                 "empty": 100 * mine["empty"].mean(),
-                **{key: mine[key].astype(float).mean() for key in ordered},
+                **{
+                    f"w_{key}": (generated[f"floor_{key}"] if real else mine[f"w_{key}"]).mean()
+                    for key in DESCRIPTORS
+                },
             }
         )
     caption = sentences(
@@ -118,8 +124,7 @@ def table3(
         "in its standard deviations; Real is the floor, training patients at the same n",
         "Methods that are given real masks have real lesions by construction",
     )
-    metrics = ("trts", "trts_shuffled", "tstr", "contrast", "one_component", "empty", *ordered)
-    return Table(3, pd.DataFrame(rows), TABLE_3, metrics, caption)
+    return Table(TABLE_3, pd.DataFrame(rows), caption)
 
 
 def _scored(key: str, scores: pd.DataFrame, inference: Inference) -> dict[str, float]:
@@ -129,18 +134,23 @@ def _scored(key: str, scores: pd.DataFrame, inference: Inference) -> dict[str, f
 
 
 # ------------------------------------------------------------------ Table 4
-TABLE_4 = (
-    Column("label", "Set"),
-    Column("n", "n", 0),
-    *(
-        column
-        for key, name in SEARCHED.items()
-        for column in (
-            Column(f"{key}_ratio", "ratio", 2, group=name),
-            Column(f"{key}_share", "copies, %", 1, group=name),
-        )
+TABLE_4 = Layout(
+    4,
+    (
+        Column("label", "Set"),
+        Column("n", "n", 0),
+        *(
+            column
+            for key, name in SEARCHED.items()
+            for column in (
+                Column(f"{key}_ratio", "ratio", 2, group=name),
+                Column(f"{key}_share", "copies, %", 1, group=name),
+            )
+        ),
+        Column("duplicates", "Duplicates, %", 1),
     ),
-    Column("duplicates", "Duplicates, %", 1),
+    (*(f"{key}_{what}" for key in SEARCHED for what in ("ratio", "share")), "duplicates"),
+    more=Kind(("row",), ("n",)),
 )
 
 
@@ -173,7 +183,6 @@ def table4(copies: Mapping[tuple[str, int], pd.DataFrame], title: str = "") -> T
             {
                 "row": name,
                 "label": "Real, held out" if name == "real" else LABELS[name],
-                "competes": name != "real",
                 **found.drop(columns="n").mean().to_dict(),
                 "n": found["n"].sum(),
             }
@@ -190,18 +199,21 @@ def table4(copies: Mapping[tuple[str, int], pd.DataFrame], title: str = "") -> T
         "another patient",
         "Methods that are given training masks repeat these by construction, so that only their slices can tell",
     )
-    metrics = (*(f"{key}_{what}" for key in SEARCHED for what in ("ratio", "share")), "duplicates")
-    return Table(4, pd.DataFrame(rows), TABLE_4, metrics, caption)
+    return Table(TABLE_4, pd.DataFrame(rows), caption)
 
 
 # ------------------------------------------------------------------ Table 5
-TABLE_5 = (
-    Column("method", "Method"),
-    Column("parameters_m", "Parameters, M", 2),
-    Column("seen", "Images seen", 0),
-    Column("evaluations", "Evaluations / sample", 0),
-    Column("giga", "GMAC / sample", 1),
-    Column("seconds", "s / sample", 2),
+TABLE_5 = Layout(
+    5,
+    (
+        Column("method", "Method"),
+        Column("parameters_m", "Parameters, M", 2),
+        Column("seen", "Images seen", 0),
+        Column("evaluations", "Evaluations / sample", 0),
+        Column("giga", "GMAC / sample", 1),
+        Column("seconds", "s / sample", 2),
+    ),
+    tuple(BUDGET[:-1]),
 )
 
 
@@ -224,7 +236,6 @@ def table5(costs: Sequence[Mapping[str, Any]], title: str = "") -> Table:
         raise InputError(f"table 5: expected costs of {', '.join(METHODS)}; found {unknown[0]}")
     frame = budget.loc[order].reset_index(names="row")
     frame.insert(1, "method", [LABELS[name] for name in order])
-    frame["competes"] = False
     error = rebuilt(costs)
     machines = sorted({cost["machine"] for cost in costs if cost.get("machine")})
     caption = sentences(
@@ -236,4 +247,7 @@ def table5(costs: Sequence[Mapping[str, Any]], title: str = "") -> Table:
         if error is None
         else f"LDM's autoencoder rebuilds validation patients' slices to {error:.1f} of 255 greys (mean absolute)",
     )
-    return Table(5, frame, TABLE_5, tuple(BUDGET[:-1]), caption)
+    return Table(TABLE_5, frame, caption)
+
+
+LAYOUTS = {layout.number: layout for layout in (TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5)}

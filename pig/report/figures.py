@@ -5,6 +5,7 @@ that scale; masks, (N, H, W) bool, are outlined along the edges of their pixels.
 """
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeAlias
@@ -19,11 +20,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from pig.core.errors import InputError
 from pig.data.pairs import Pairs
 from pig.models.table import NETS
+from pig.report.formats import SPAN
+from pig.report.tables import LEAK, OVERLAP
 
 WIDTH, GAP, EDGE = 8.2, 0.05, 0.05  # of a figure, between two images, around all of them
 INK, GREY, PALE = "#222222", "#767676", "#DDDDDD"
@@ -37,7 +41,6 @@ HUES = (
     "#56B4E9",
 )  # after Okabe and Ito, safe for all eyes
 VARIED = "-varied"  # ends the names of methods that are given varied masks
-LEAK = "-leak"  # ends the names of sets whose generator saw the test patients
 CONTROLS = ("duplicated", "augmented")
 STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same everywhere
@@ -56,8 +59,10 @@ STYLE = {
     "ytick.labelcolor": INK,
     "lines.solid_capstyle": "round",
 }
+UNTOLD = ("Creator", "Date", "Format", "Type")  # that matplotlib writes into SVG
 PRIVATE = "the paper's number, on other, private data: not comparable"
-METRICS = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
+ON_A_PAGE = {INK: "currentColor", GREY: "var(--soft)", PALE: "var(--pale)"}  # what takes a page's colours
+ON_A_PAGE |= {hue: f"var(--hue{i})" for i, hue in enumerate(HUES)}
 Bytes: TypeAlias = NDArray[np.uint8]
 Bools: TypeAlias = NDArray[np.bool_]
 Row: TypeAlias = tuple[str, float, NDArray[Any], Bools | None]  # label, space above, images, outlines
@@ -75,6 +80,60 @@ def to_png(figure: Figure, dpi: int) -> bytes:
     with _styled(), io.BytesIO() as file:
         figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
         return file.getvalue()
+
+
+class Panel(NamedTuple):
+    """A part of a figure for a page; `told` says what it shows to those who hear the page."""
+
+    title: str
+    told: str
+    box: str  # viewBox of the SVG
+    svg: str  # what is in it
+
+
+def panels(figure: Figure, name: str) -> list[Panel]:
+    """Each axes of a figure as SVG of one size, without title and labels; nothing else of the figure is left.
+
+    Text stays text, and colours are the page's. `name` begins the ids, which must differ within a page. What is text
+    in the figure is escaped in the SVG.
+    """
+    with _styled(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        shown = [axes for axes in figure.axes if axes.axison]
+        words = [(axes.get_title(loc="left") or axes.get_xlabel(), str(axes.get_label())) for axes in shown]
+        for part in figure.get_children():
+            part.set_visible(part in shown)
+        for axes in shown:
+            axes.set(xlabel="", ylabel="")
+            axes.set_title("", loc="left")
+            axes.tick_params(labelbottom=True, labelleft=True)
+            axes.patch.set_visible(False)
+        places = [axes.get_window_extent() for axes in shown]
+        around = [axes.get_tightbbox() or at for axes, at in zip(shown, places, strict=True)]
+        room = Bbox.union([of.translated(-at.x0, -at.y0) for of, at in zip(around, places, strict=True)])
+        made = []
+        for i, (axes, at) in enumerate(zip(shown, places, strict=True)):
+            for other in shown:
+                other.set_visible(other is axes)
+            box = room.translated(at.x0, at.y0).transformed(figure.dpi_scale_trans.inverted())
+            with io.StringIO() as file:
+                figure.savefig(file, format="svg", bbox_inches=box, metadata=dict.fromkeys(UNTOLD))
+                made.append(Panel(*words[i], *_for_a_page(file.getvalue(), f"{name}{i}-")))
+        return made
+
+
+def _for_a_page(svg: str, name: str) -> tuple[str, str]:
+    """viewBox and content of an SVG file of matplotlib: shorter, its ids named, its colours those of the page."""
+    ((box, content),) = re.findall(r'viewBox="(.*?)".*?</style>\s*</defs>(.*)</svg>', svg, flags=re.DOTALL)
+
+    def shorter(tag: re.Match[str]) -> str:
+        text = re.sub(r'(?<=<g) id=".*?"| transform="rotate\(-0 .*?"', "", tag[0])
+        text = re.sub(r'(?<= id=")|(?<=href="#)|(?<=url\(#)', name, text)
+        text = re.sub("#[0-9a-f]{6}", lambda hue: ON_A_PAGE.get(hue[0].upper(), hue[0]), text)
+        return re.sub(r"\d+\.\d\d+", lambda number: f"{float(number[0]):.2f}", text)
+
+    return box, " ".join(re.sub("<[^>]*>", shorter, content).split())
 
 
 # --- images ---
@@ -134,10 +193,7 @@ def progression(t: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> Figur
         t: (K,) the times that the estimates were made at.
         x, y: (K, B, H, W) in [-1, 1].
     """
-    if not (t.ndim == 1 and x.ndim == 4 and x.shape == y.shape and len(t) == len(x)):
-        raise InputError(
-            f"frames: expected t (K,), x and y (K, B, H, W); found {t.shape}, {x.shape}, {y.shape}"
-        )
+    check_frames(t, x, y)
     grey_x, grey_y = ((np.clip(part.astype(np.float32), -1, 1) + 1) * 127.5 for part in (x, y))
     rows: list[Row] = []
     for pair in range(x.shape[1]):
@@ -148,6 +204,15 @@ def progression(t: NDArray[np.int64], x: NDArray[Any], y: NDArray[Any]) -> Figur
         for axes, time in zip(grid[0], t, strict=True):
             axes.set_title(f"$t$ = {time}", fontsize=8.5, loc="center", pad=4)
         return figure
+
+
+def check_frames(t: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> None:
+    """Raise InputError unless t is (K,) of whole numbers, x and y (K, B, H, W) of others, and none is empty."""
+    fit = t.ndim == 1 and x.ndim == 4 and x.shape == y.shape and len(t) == len(x) and min(x.shape) > 0
+    kinds = ((t, np.integer), (x, np.floating), (y, np.floating))
+    if not (fit and all(np.issubdtype(of.dtype, kind) for of, kind in kinds)):
+        found = ", ".join(f"{of.shape} {of.dtype}" for of in (t, x, y))
+        raise InputError(f"frames: expected whole t (K,), numbers x and y (K, B, H, W); found {found}")
 
 
 def pairs(real: Pairs, generated: Mapping[str, Pairs], columns: int) -> Figure:
@@ -163,7 +228,7 @@ def pairs(real: Pairs, generated: Mapping[str, Pairs], columns: int) -> Figure:
         if source.images.shape[1:] != real.images.shape[1:]:
             sizes = f"{real.images.shape[1:]} and {source.images.shape[1:]}"
             raise InputError(f"figure pairs: expected images of one size; found {sizes}")
-        chosen = _every(len(real), columns) if source is real else np.arange(min(columns, len(source)))
+        chosen = every(len(real), columns) if source is real else np.arange(min(columns, len(source)))
         part = source.select(chosen)
         rows.append((label, 0.16 if rows else EDGE, part.images, None))
         rows.append(("with lesion", GAP, part.images, part.masks))
@@ -182,17 +247,13 @@ def copies(real: Pairs, generated: Pairs, found: pd.DataFrame, columns: int = 10
     Raises:
         InputError: a pair or neighbour that is not there.
     """
-    _need(found, ("id", "joint", "joint_of"), "copies")
-    chosen = found.dropna(subset=["joint"]).sort_values(["joint", "id"]).head(columns)
+    chosen = closest(found, columns)
     if chosen.empty:
         raise InputError("figure copies: expected pairs with a nearest neighbour; found none")
     parts = []
     for source, ids in ((generated, chosen["id"]), (real, chosen["joint_of"])):
-        place = {name: row for row, name in enumerate(source.table["id"])}
-        if lost := [name for name in ids if name not in place]:
-            raise InputError(f"figure copies: expected {lost[0]} among the pairs")
-        found_rows = [place[name] for name in ids]  # two may have the same neighbour
-        parts.append((source.images[found_rows], None if source.masks is None else source.masks[found_rows]))
+        rows_of = places(source, ids)
+        parts.append((source.images[rows_of], None if source.masks is None else source.masks[rows_of]))
     rows: list[Row] = []
     for label, (images, masks) in zip(("generated", "nearest\ntraining pair"), parts, strict=True):
         rows.append((label, 0.16 if rows else 0.3, images, None))
@@ -204,6 +265,19 @@ def copies(real: Pairs, generated: Pairs, found: pd.DataFrame, columns: int = 10
         return figure
 
 
+def closest(found: pd.DataFrame, number: int) -> pd.DataFrame:
+    """The `number` rows of `found`, as of `copies`, that come closest to a training pair, the closest first."""
+    return found.dropna(subset=["joint"]).sort_values(["joint", "id"]).head(number)
+
+
+def places(pairs: Pairs, ids: Iterable[str]) -> list[int]:
+    """The rows of `ids` in `pairs`; two may be the same. Raises InputError for an id that is not there."""
+    place = {name: row for row, name in enumerate(pairs.table["id"])}
+    if lost := [name for name in ids if name not in place]:
+        raise InputError(f"copies: expected {lost[0]} among the pairs")
+    return [place[name] for name in ids]
+
+
 def data(source: Pairs, columns: int) -> Figure:
     """A contact sheet of the data set: one column a patient, one row a view, the middle slice with its lesion.
 
@@ -213,7 +287,7 @@ def data(source: Pairs, columns: int) -> Figure:
     views = sorted(table["view"].unique())
     patients = table["patient"].unique()
     bands = min(max(1, 4 // len(views)), -(-len(patients) // columns))
-    chosen = _every(len(patients), columns * bands)
+    chosen = every(len(patients), columns * bands)
     rows: list[Row] = []
     heads: dict[int, NDArray[np.int64]] = {}
     for band in range(bands):
@@ -295,7 +369,6 @@ def survey(of_patients: NDArray[np.int64], lesions: pd.DataFrame) -> Figure:
         of_patients: (P,) pairs of each patient.
         lesions: the columns area, percent of the image, and contrast, a row a lesion.
     """
-    _need(lesions, ("area", "contrast"), "lesions")
     panels = [
         (of_patients, "pairs of a patient", "patients"),
         (lesions["area"].to_numpy(), "lesion, % of the image", "pairs"),
@@ -304,12 +377,13 @@ def survey(of_patients: NDArray[np.int64], lesions: pd.DataFrame) -> Figure:
     with _styled():
         figure = Figure(figsize=(WIDTH, 2.3), layout="constrained", facecolor="white")
         for axes, (values, label, what) in zip(figure.subplots(1, 3), panels, strict=True):
-            low, high = (values.min(), values.max()) if len(values) else (0, 1)
+            low, middle, high = np.quantile(values, (0, 0.5, 1)) if len(values) else (0, np.nan, 1)
             whole = np.issubdtype(values.dtype, np.integer) and high <= 30
             edges = np.arange(high + 2) - 0.5 if whole else np.linspace(low - 1e-3, high + 1e-3, 31)
             axes.hist(values, edges, color=OURS, linewidth=0)
             axes.set_xlabel(label)
             axes.set_ylabel(what)
+            axes.set_label(f"{label}: from {low:.3g} to {high:.3g}, median {middle:.3g}")
             axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
             if whole:
                 axes.set_xlim(0.4, high + 0.6)
@@ -317,8 +391,8 @@ def survey(of_patients: NDArray[np.int64], lesions: pd.DataFrame) -> Figure:
         return figure
 
 
-def _every(n: int, wanted: int) -> NDArray[np.int64]:
-    """At most `wanted` of 0..n-1, evenly spaced."""
+def every(n: int, wanted: int) -> NDArray[np.int64]:
+    """At most `wanted` of 0..n-1, evenly spaced: none is picked by hand."""
     return np.unique(np.linspace(0, n - 1, min(n, wanted)).round().astype(np.int64))
 
 
@@ -353,7 +427,6 @@ def _panel(axes: Axes, title: str, folds: Mapping[int, pd.DataFrame]) -> None:
     axes.set_yscale("log")
     ends = []
     for number, (fold, frame) in enumerate(sorted(folds.items())):
-        _need(frame, ("step", "loss", "validation"), f"curve of {title}, fold {fold}")
         hue = HUES[number % len(HUES)]
         axes.plot(frame["step"], frame["loss"], color=hue, linewidth=0.8, alpha=0.75)
         axes.plot(frame["step"], frame["validation"], color=hue, linewidth=2.2)
@@ -366,6 +439,8 @@ def _panel(axes: Axes, title: str, folds: Mapping[int, pd.DataFrame]) -> None:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y", color=PALE, linewidth=0.5)
+    told = ", ".join(f"{label}: {value:.3g}" for value, label, _ in ends)
+    axes.set_label(f"Losses of {title}; validation loss at the end, {told}")
     ends.sort()
     low, high = np.log(axes.get_ylim())
     places = spread([(np.log(value) - low) / (high - low) for value, _, _ in ends], 0.075)
@@ -404,7 +479,6 @@ def table1(frame: pd.DataFrame) -> Figure:
         frame: the csv of `pig tables 1`.
     """
     keys = {"fid": "FID, lower is better", "kid_x1000": "KID × 1000, lower is better"}
-    _need(frame, ("row", "method", "n", "paper_fid", *_with_interval(keys)), "table 1")
     if not (frame["row"] == "real").any():
         raise InputError("table 1: expected the row real, the floor")
     floor = frame[frame["row"] == "real"].iloc[0]
@@ -428,15 +502,13 @@ def table2(frame: pd.DataFrame) -> Figure:
     Args:
         frame: the csv of `pig tables 2`.
     """
-    paper = [f"paper_{key}" for key in METRICS]
-    _need(frame, ("training_set", "set", "dose", *_with_interval(METRICS), *paper), "table 2")
     doses = sorted(set(frame["dose"]) - {0})
     middle = doses[len(doses) // 2] if doses else 0
     frame = frame[frame["dose"].isin([0, middle]) | frame["paper_dice"].notna()]
     look = _look(frame["set"])
     with _styled():
         figure = Figure(figsize=(WIDTH, 1.0 + 0.42 * len(frame)), layout="constrained", facecolor="white")
-        for axes, (metric, label) in zip(figure.subplots(1, 4, sharey=True), METRICS.items(), strict=True):
+        for axes, (metric, label) in zip(figure.subplots(1, 4, sharey=True), OVERLAP.items(), strict=True):
             theirs = frame[f"paper_{metric}"]
             _bars(axes, f"{label}, %", frame["training_set"], frame, metric, theirs.dropna(), look)
             marks = _paper(axes, theirs)
@@ -452,7 +524,6 @@ def doses(frame: pd.DataFrame) -> Figure:
     Args:
         frame: the csv of `pig tables 2`.
     """
-    _need(frame, ("set", "dose", "added", *_with_interval(["dice"])), "table 2")
     alone = frame[frame["set"] == "real"]
     grouped = frame[frame["dose"] > 0].groupby("set", sort=False)
     parts = {str(name): pd.concat([alone, part.sort_values("dose")]) for name, part in grouped}
@@ -479,6 +550,7 @@ def doses(frame: pd.DataFrame) -> Figure:
             for value in alone["dice"]:
                 axes.axhline(value, color=INK, linewidth=0.8, linestyle=(0, (1, 1.5)))
             axes.set_title(str(parts[mine[0]]["added"].iloc[-1]).split(",")[0])
+            axes.set_label("; ".join(_points(parts[name]) for name in mine))
             axes.set_xticks(sorted({x for part in parts.values() for x in part["dose"]}))
             axes.grid(axis="y", color=PALE, linewidth=0.4)
         for axes in grid[len(panels) :]:
@@ -501,8 +573,11 @@ def doses(frame: pd.DataFrame) -> Figure:
         return figure
 
 
-def _with_interval(keys: Iterable[str]) -> list[str]:
-    return [f"{key}{end}" for key in keys for end in ("", "_low", "_high")]
+def _points(part: pd.DataFrame) -> str:
+    """A line of `doses` in words."""
+    points = zip(part["dice"], part["dose"], strict=True)
+    label = part["added"].iloc[-1]
+    return f"Dice with {label}: " + ", ".join(f"{dice:.1f} with {dose:.0f} pairs" for dice, dose in points)
 
 
 def _look(sets: pd.Series) -> list[dict[str, Any]]:
@@ -516,7 +591,7 @@ def _bars(
 ) -> None:
     """Horizontal bars of `key`, the first at the top, each with its interval and number; `marks` are in sight too."""
     places = np.arange(len(rows))
-    values, low, high = (rows[f"{key}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
+    values, low, high = (rows[f"{key}{end}"].to_numpy(float) for end in SPAN)
     axes.set_title(title)
     for place, value, drawn in zip(places, values, look, strict=True):
         axes.barh(place, value, height=0.42, **drawn)
@@ -562,8 +637,3 @@ def _paper(axes: Axes, values: Any) -> list[Line2D]:
 
 def _legend(figure: Figure, marks: list[Line2D]) -> None:
     figure.legend(handles=marks, loc="outside lower left", ncols=len(marks), frameon=False, fontsize=7.5)
-
-
-def _need(frame: pd.DataFrame, columns: Sequence[str], name: str) -> None:
-    if missing := [column for column in columns if column not in frame]:
-        raise InputError(f"{name}: expected the columns {', '.join(columns)}; missing {missing[0]}")

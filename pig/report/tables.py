@@ -5,14 +5,16 @@ docs/metrics.md says what each number is and where it comes from; pig/report/evi
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any
 
 import pandas as pd
 
 from pig.core.errors import InputError
+from pig.core.reading import Kind
 from pig.metrics.inference import difference, estimate, holm, paired_p
 from pig.models.table import METHODS
-from pig.report.formats import Column, Table
+from pig.report.formats import SPAN, Column, Layout, Table
 
 # Zhang et al., MICCAI 2025, on their private DBTMassSeg (367 patients, 8,723 slices of 512x512): Table 1, FID of
 # 2,048 slices; Table 2, percent, means over five folds.
@@ -34,6 +36,7 @@ PAPER_OVERLAP = {  # (set, place of the dose among three) -> numbers, in the pap
 }
 NOT_COMPARABLE = "other, private data ({source}), not comparable with ours"
 
+CROPS, PAPER = "Lesion crops", "Paper"  # heads over heads
 LEAK = "-leak"  # ends the names of sets whose generator saw the test patients
 LABELS = {"real": "Real (floor)"} | {name: method.label for name, method in METHODS.items()}
 CONTROLS = {  # training sets of Table 2 beside real and the methods: the label of a dose, or of none
@@ -47,27 +50,20 @@ ADDED = {
 }  # panels' titles
 PAPER_ROWS = ("real", *PAPER_FID)  # the first rows of Table 1; ours after
 OVERLAP = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
-INTERVAL = ("low", "high")
-FIDELITY_KEYS = (
-    "set",
-    "fid",
-    "fid_low",
-    "fid_high",
-    "fd_infinity",
-    "kid",
-    "kid_low",
-    "kid_high",
-    "kid_std",
-    "kid_subsets",
-    "kid_subset_size",
-    "precision",
-    "recall",
-    "n",
-    "reference_n",
-    "extractor",
-)
 BUDGET = ["parameters_m", "seen", "evaluations", "giga", "seconds"]
-OVERLAP_KEYS = ("id", "patient", "fold", "set", "dose", "real", "seed", *OVERLAP, "empty")
+
+# What the tables are made from. `pig segment` loads torch, so that its columns stand here too; a test compares them.
+NAMES = ("id", "patient", "set")
+OVERLAPS = Kind(NAMES, ("fold", "dose", "real", "seed"), (*OVERLAP, "empty"))  # of `pig segment`
+FOUND = Kind(NAMES, ("fold", "seed"), ("dice", "shuffled"))  # of `pig trts`
+NUMBER = int | float
+FIDELITY: dict[str, type | UnionType] = {  # of `pig fidelity`
+    "set": str,
+    "extractor": str,
+    **dict.fromkeys(("fid", "fid_low", "fid_high", "fd_infinity", "precision", "recall"), NUMBER),
+    **dict.fromkeys(("kid", "kid_low", "kid_high", "kid_std", "kid_subsets", "kid_subset_size"), NUMBER),
+    **dict.fromkeys(("n", "reference_n"), NUMBER),
+}
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,17 @@ def sentences(*parts: str) -> str:
         for part in parts
         if part
     )
+
+
+COST: dict[str, type | UnionType] = {  # of `pig sample --report`
+    "method": str,
+    "fold": int,
+    "number": int,
+    "seconds": NUMBER,
+    "evaluations": int,
+    "operations": int | None,
+    "networks": dict,
+}
 
 
 def budgets(costs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -123,18 +130,23 @@ def budgets(costs: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 # ------------------------------------------------------------------ Table 1
-TABLE_1 = (
-    Column("method", "Method"),
-    Column("evaluations", "Evaluations", 0),
-    Column("n", "n", 0),
-    Column("fid", "FID ↓", 1, "low", interval=True),
-    Column("fd_infinity", "FD∞ ↓", 1, "low"),
-    Column("kid_x1000", "KID × 1000 ↓", 1, "low", interval=True),
-    Column("precision", "Precision ↑", 2, "high"),
-    Column("recall", "Recall ↑", 2, "high"),
-    Column("crop_fid", "FID ↓", 1, "low", interval=True, group="Lesion crops"),
-    Column("crop_kid_x1000", "KID × 1000 ↓", 1, "low", interval=True, group="Lesion crops"),
-    Column("paper_fid", "FID ↓", 2, "low", group="Paper"),
+TABLE_1 = Layout(
+    1,
+    (
+        Column("method", "Method"),
+        Column("evaluations", "Evaluations", 0, optional=True),
+        Column("n", "n", 0),
+        Column("fid", "FID ↓", 1, "low", interval=True),
+        Column("fd_infinity", "FD∞ ↓", 1, "low"),
+        Column("kid_x1000", "KID × 1000 ↓", 1, "low", interval=True),
+        Column("precision", "Precision ↑", 2, "high"),
+        Column("recall", "Recall ↑", 2, "high"),
+        Column("crop_fid", "FID ↓", 1, "low", interval=True, group=CROPS, optional=True),
+        Column("crop_kid_x1000", "KID × 1000 ↓", 1, "low", interval=True, group=CROPS, optional=True),
+        Column("paper_fid", "FID ↓", 2, "low", group=PAPER),
+    ),
+    ("fid", "fd_infinity", "kid_x1000", "precision", "recall", "crop_fid", "crop_kid_x1000"),
+    more=Kind(("row",), ("n",)),
 )
 SHARED = ("extractor", "reference_n", "reference_source", "kid_subsets")  # by all sets that are compared
 
@@ -148,7 +160,7 @@ def table1(
     """Table 1: how close each method's slices are to real ones, and the floor.
 
     Args:
-        scores: one mapping a set, with FIDELITY_KEYS, as `pig fidelity` writes them.
+        scores: one mapping a set, with the keys of FIDELITY, as `pig fidelity` writes them.
         crops: the same of the lesions' crops, of the sets that have masks.
         costs: the reports of `pig sample`, as `budgets` takes them.
         title: what data and profile the numbers are of.
@@ -162,7 +174,6 @@ def table1(
         {
             "row": name,
             "method": label,
-            "competes": name != "real",
             **(budget.loc[name].to_dict() if name in budget.index else dict.fromkeys(BUDGET)),
             "reference_n": by_set[name]["reference_n"],
             **_distances(by_set[name]),
@@ -173,18 +184,9 @@ def table1(
         if name in by_set
     ]
     frame = pd.DataFrame(rows)
-    frame = frame.astype(
-        dict.fromkeys([key for key in frame if key not in ("row", "method", "competes")], float)
-    )
-    columns = tuple(
-        column
-        for column in TABLE_1
-        if (costs or column.key not in BUDGET) and (crops or not column.key.startswith("crop_"))
-    )
-    metrics: tuple[str, ...] = ("fid", "fd_infinity", "kid_x1000", "precision", "recall")
-    metrics += ("crop_fid", "crop_kid_x1000") if crops else ()
+    frame = frame.astype(dict.fromkeys(frame.columns.difference(["row", "method"]), float))
     caption = _caption_1(scores[0], frame, sentences(title, _solver(costs)), bool(crops))
-    return Table(1, frame, columns, metrics, caption)
+    return Table(TABLE_1, frame, caption)
 
 
 def _solver(costs: Sequence[Mapping[str, Any]]) -> str:
@@ -195,11 +197,6 @@ def _solver(costs: Sequence[Mapping[str, Any]]) -> str:
 
 def _by_set(scores: Sequence[Mapping[str, Any]], name: str) -> dict[str, Mapping[str, Any]]:
     """The scores by their sets, checked: known sets, each once, a floor among them, one reference for all."""
-    for score in scores:
-        if missing := [key for key in FIDELITY_KEYS if key not in score]:
-            raise InputError(
-                f"table 1: expected {name} with {', '.join(FIDELITY_KEYS)}; missing {missing[0]}"
-            )
     by_set = {score["set"]: score for score in scores}
     if len(by_set) < len(scores) or not by_set.keys() <= LABELS.keys() or "real" not in by_set:
         found = ", ".join(str(score["set"]) for score in scores)
@@ -218,7 +215,7 @@ def _distances(score: Mapping[str, Any]) -> dict[str, float | None]:
     """The columns of Table 1 that come from one report of `pig fidelity`, KID times 1,000."""
     plain = ("n", "fid", "fid_low", "fid_high", "fd_infinity", "precision", "recall")
     kid = {"kid_x1000": "kid", "kid_x1000_sd": "kid_std"}
-    kid |= {f"kid_x1000_{end}": f"kid_{end}" for end in INTERVAL}
+    kid |= {f"kid_x1000{end}": f"kid{end}" for end in SPAN[1:]}
     return {key: score.get(key) for key in plain} | {
         key: 1000 * score[of] if of in score else None for key, of in kid.items()
     }
@@ -244,24 +241,30 @@ def _caption_1(score: Mapping[str, Any], frame: pd.DataFrame, title: str, crops:
 
 
 # ------------------------------------------------------------------ Table 2
-TABLE_2 = (
-    Column("training_set", "Training set"),
-    Column("test_images", "Test images", 0),
-    Column("folds", "Folds", 0),
-    Column("dice", "Dice ↑", 1, "high", interval=True, mark="mark"),
-    Column("gain", "Δ Dice to Real", 1, interval=True),
-    *(Column(key, f"{name} ↑", 1, "high") for key, name in OVERLAP.items() if key != "dice"),
-    Column("paper_row", "Row", group="Paper"),
-    *(Column(f"paper_{key}", f"{name} ↑", 2, "high", group="Paper") for key, name in OVERLAP.items()),
+TABLE_2 = Layout(
+    2,
+    (
+        Column("training_set", "Training set"),
+        Column("test_images", "Test images", 0),
+        Column("folds", "Folds", 0),
+        Column("dice", "Dice ↑", 1, "high", interval=True, mark="mark"),
+        Column("gain", "Δ Dice to Real", 1, interval=True),
+        *(Column(key, f"{name} ↑", 1, "high") for key, name in OVERLAP.items() if key != "dice"),
+        Column("paper_row", "Row", group=PAPER),
+        *(Column(f"paper_{key}", f"{name} ↑", 2, "high", group=PAPER) for key, name in OVERLAP.items()),
+    ),
+    (*OVERLAP, "dice_low", "dice_high", "gain", "gain_low", "gain_high", "p_real", "p_rival"),
+    apart=rf".*{LEAK}_\d+",
+    more=Kind(
+        ("row", "set", "added"),
+        ("dose",),
+        ("p_real", "p_rival", "best_rival", *(f"{key}{end}" for key in OVERLAP for end in SPAN[1:])),
+    ),
 )
 
 
 def check_overlaps(scores: pd.DataFrame, table: int) -> pd.DataFrame:
-    """The scores sorted; InputError for a missing column, an image twice, or sets tested on different images."""
-    if missing := [key for key in OVERLAP_KEYS if key not in scores]:
-        raise InputError(
-            f"table {table}: expected scores with {', '.join(OVERLAP_KEYS)}; missing {missing[0]}"
-        )
+    """The scores sorted; InputError for an image twice, or sets tested on different images."""
     scores = scores.sort_values(["dose", "set", "fold", "seed", "id"])  # real, dose 0, comes first
     tested = {
         key: sorted(zip(part["fold"], part["seed"], part["id"], strict=True))
@@ -282,8 +285,8 @@ def table2(scores: pd.DataFrame, inference: Inference, steps: int | None = None,
     """Table 2: how well a segmenter does that was trained on real pairs, without and with generated ones.
 
     Args:
-        scores: one row a test image, fold, seed and training set, with OVERLAP_KEYS, as `pig segment` writes them;
-            those without real pairs belong to Table 3.
+        scores: one row a test image, fold, seed and training set, with the columns OVERLAPS; those without real
+            pairs belong to Table 3.
         inference: of the intervals and tests.
         steps: optimiser steps of each segmenter, for the caption.
         title: what data and profile the numbers are of.
@@ -310,7 +313,6 @@ def table2(scores: pd.DataFrame, inference: Inference, steps: int | None = None,
             {
                 "row": f"{name}_{dose}" if dose else name,
                 "training_set": _training_set(name, dose),
-                "competes": not name.endswith(LEAK),
                 "set": name,
                 "added": ADDED.get(name, LABELS.get(name, name)),
                 "dose": dose,
@@ -329,10 +331,9 @@ def table2(scores: pd.DataFrame, inference: Inference, steps: int | None = None,
         )
     frame = pd.DataFrame(rows).astype({f"paper_{key}": float for key in OVERLAP})
     frame = pd.concat([frame, _compared(frame, parts, inference)], axis=1)
-    metrics = (*OVERLAP, "dice_low", "dice_high", "gain", "gain_low", "gain_high", "p_real", "p_rival")
     first = next(iter(parts.values()))
     images = first.drop_duplicates(["fold", "id"])
-    return Table(2, frame, TABLE_2, metrics, _caption_2(frame, images, steps, title, inference))
+    return Table(TABLE_2, frame, _caption_2(frame, images, steps, title, inference))
 
 
 def _position(key: tuple[int, str], place: Mapping[int, int]) -> tuple[int, ...]:

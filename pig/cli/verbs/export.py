@@ -25,10 +25,8 @@ from pig.core.files import PREFIX, atomic
 from pig.models.table import METHODS, NETS
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from pig.core.params import Study
-    from pig.report.card import Metric, Shown
+    from pig.report.card import Metric
 
 PHANTOM = (
     "The embedded data set of `pig`: a procedural phantom of digital breast tomosynthesis with masses, drawn by a "
@@ -69,7 +67,7 @@ def run(args: Namespace) -> str:
     import torch
 
     from pig.models import loading, weights
-    from pig.report import card as export
+    from pig.report import card
 
     check_replaceable(out)
     if not fold.is_dir() or (fold / paths.CONFIG).exists():
@@ -77,17 +75,17 @@ def run(args: Namespace) -> str:
     chosen = loading.study_of(fold, args.params, args.profile)
     files = loading.files_in(fold, args.method)
     model = loading.read(args.method, files, chosen.sampling, torch.device("cpu"))
-    headers = [export.public(header) for header in model.headers.values()]
-    config = export.config(args.method, chosen.sampling, headers)
+    headers = [card.public(header) for header in model.headers.values()]
+    config = card.config(args.method, chosen.sampling, headers)
     scores, metrics = read_scores(args, chosen, headers)
     data = args.data or (PHANTOM if chosen.data.source == "phantom" else UNTOLD)
-    card = export.card(args.method, chosen.profile, licence, data, headers, chosen.sampling, scores, metrics)
+    text = card.card(args.method, chosen.profile, licence, data, headers, chosen.sampling, scores, metrics)
     with whole_folder(out) as new:
         for path, header in zip(files, headers, strict=True):
             weights.save(paths.net(new, header["net"]), weights.load(path)[0], header)
-        for name, text in ((paths.CONFIG, json.dumps(config, indent=2) + "\n"), (paths.CARD, card)):
+        for name, content in ((paths.CONFIG, json.dumps(config, indent=2) + "\n"), (paths.CARD, text)):
             with atomic(new / name, "w") as file:
-                file.write(text)
+                file.write(content)
     kind = METHODS[args.method]
     return f"{kind.label}, {len(headers)} networks, {len(scores)} tables of scores"
 
@@ -96,8 +94,9 @@ def read_scores(
     args: Namespace, chosen: "Study", headers: list[dict[str, Any]]
 ) -> "tuple[dict[int, str], list[Metric]]":
     """The card's tables and metrics from --reports; InputError if its tables are of other networks."""
-    from pig.core.reading import read_csv, read_text
-    from pig.report import card as export
+    from pig.core.reading import read_text
+    from pig.report import card
+    from pig.report.evidence import LAYOUTS
 
     if args.reports is None:
         return {}, []
@@ -105,8 +104,7 @@ def read_scores(
     costs = reports / "table5.csv"
     if not costs.is_file():
         raise InputError(f"--reports {reports}: expected the tables of a study, table1.csv to table5.csv")
-    found = read_csv(costs, columns=("row",), numbers=("parameters_m", "evaluations"))
-    export.check_costs(args.method, found, headers, chosen.sampling, str(costs))
+    card.check_costs(args.method, LAYOUTS[5].kind.read(costs), headers, chosen.sampling, str(costs))
     caption = costs.with_suffix(".md")
     profile = re.search(r"Profile (.+?), data: ", read_text(caption) if caption.is_file() else "")
     if profile and profile[1] != chosen.profile:
@@ -116,21 +114,11 @@ def read_scores(
     own = chosen.fidelity.extractor_sha256
     features = f"an extractor of the study's own (sha256 {own})" if own else "InceptionV3 of 2015-12-05"
     tables = {
-        number: read_table(path, shown)
-        for number, shown in export.SHOWN.items()
+        number: LAYOUTS[number].kind.read(path)
+        for number in card.CAPTIONS
         if (path := reports / f"table{number}.csv").is_file()
     }
-    return export.sections(args.method, tables, features, chosen.statistics.level)
-
-
-def read_table(path: Path, shown: "Shown") -> "pd.DataFrame":
-    """A table of a study, what is shown of it being numbers."""
-    from pig.core.reading import read_csv
-
-    there = read_csv(path)
-    named = [column.key for column in shown.columns if column.digits is not None]
-    numbers = [key for name in named for key in (name, f"{name}_low", f"{name}_high") if key in there]
-    return read_csv(path, columns=(shown.rows,), numbers=numbers)
+    return card.sections(args.method, tables, features, chosen.statistics.level)
 
 
 def check_replaceable(out: Path) -> None:

@@ -24,21 +24,6 @@ READS = {  # the options that each figure needs
     "table2": ("table2",),
     "doses": ("table2",),
 }
-SPAN = ("", "_low", "_high")
-SCORES = ("dice", "iou", "precision", "recall")
-DRAWN = {  # columns of the tables: text, whole numbers, numbers
-    "table1": (
-        ("row", "method"),
-        ("n",),
-        ("paper_fid", *(f"{key}{end}" for key in ("fid", "kid_x1000") for end in SPAN)),
-    ),
-    "table2": (
-        ("set", "training_set"),
-        ("dose",),
-        (*(f"paper_{key}" for key in SCORES), *(f"{key}{end}" for key in SCORES for end in SPAN)),
-    ),
-    "doses": (("set",), ("dose",), tuple(f"dice{end}" for end in SPAN)),
-}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -76,13 +61,12 @@ def run(args: Namespace) -> None:
 
 
 def _draw(name: str, args: Namespace, columns: int) -> Any:
-    import pandas as pd
-
-    from pig.core.reading import read_csv
     from pig.data.archive import read_archive
     from pig.data.pairs import concatenate
+    from pig.metrics.copying import COPIES
     from pig.models.table import METHODS
     from pig.report import figures
+    from pig.report.tables import TABLE_1, TABLE_2
 
     match name:
         case "data":
@@ -99,15 +83,13 @@ def _draw(name: str, args: Namespace, columns: int) -> Any:
         case "curves":
             return figures.curves(read_curves(args.curves))
         case "copies":
-            tables = [read_csv(path, columns=("id",), numbers=("joint",)) for path in args.copies]
-            found = pd.concat(tables, ignore_index=True)
             made = concatenate([read_archive(path) for path in args.copied])
-            return figures.copies(read_archive(args.pairs), made, found)
+            return figures.copies(read_archive(args.pairs), made, COPIES.read(*args.copies))
+        case "table1":
+            return figures.table1(TABLE_1.kind.read(args.table1))
         case _:
-            draw = {"table1": figures.table1, "table2": figures.table2, "doses": figures.doses}[name]
-            texts, counts, numbers = DRAWN[name]
-            path = getattr(args, READS[name][0])
-            return draw(read_csv(path, columns=texts, counts=counts, numbers=numbers))
+            draw = {"table2": figures.table2, "doses": figures.doses}[name]
+            return draw(TABLE_2.kind.read(args.table2))
 
 
 def read_frames(path: str) -> Any:

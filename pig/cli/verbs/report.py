@@ -12,32 +12,23 @@ import re
 from argparse import ArgumentParser, Namespace
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pig.cli.options import add_settings, settings
 from pig.cli.verbs.figures import read_curves, read_frames
 from pig.core.errors import InputError
 from pig.core.files import atomic
-from pig.models.table import Params
+from pig.models.table import METHODS, Params
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pig.report.formats import Table
 
 SECTIONS = [name for name, of in Params.model_fields.items() if hasattr(of.annotation, "model_fields")]
 CLOSEST = 10  # pairs, as in figures.copies
 KEPT = ("net", "fold", "revision", "code", "data", "trained_pairs", "seen", "parameters", "validation")
 HASH = 16  # characters of a hash that are shown
-NEEDED = {  # columns of the tables that sentences are made from: text, whole numbers, numbers
-    1: (("row", "method"), ("n",), ("fid", "fid_low", "fid_high")),
-    2: (
-        ("row", "set", "training_set"),
-        ("dose",),
-        ("dice", "dice_low", "dice_high", "gain", "gain_low", "gain_high", "p_real", "p_rival", "best_rival"),
-    ),
-    3: (
-        ("row", "label"),
-        (),
-        ("trts", "trts_low", "trts_high", "trts_shuffled", "tstr", "tstr_low", "tstr_high"),
-    ),
-    4: (("row", "label"), ("n",), ("image_share", "mask_share", "joint_share")),
-}
 FIGURES = {  # captions, in the order of the page
     "pairs": "Real pairs, and the first that each method generated",
     "progression": "Mask and slice as they appear, step by step (the paper's Figure 3)",
@@ -87,16 +78,15 @@ def run(args: Namespace) -> None:
     from pig.data.archive import read_archive
     from pig.data.pairs import digest
     from pig.models import weights
-    from pig.report import page
+    from pig.report import figures, page
     from pig.report.findings import findings
 
-    tables, texts = read_tables(args.tables)
+    tables = read_tables(args.tables)
     pairs = read_archive(args.pairs)
     private = chosen.data.source != "phantom" and not chosen.figures.show_real
     number, level = chosen.figures.sheet_pairs, chosen.statistics.level
     headers = [weights.load(path)[1] for path in args.nets]
     costs = [read_json(path, {"method": str}) for path in args.costs]
-    curves = read_curves(args.curves)
     height, width = pairs.images.shape[1:]
     made = page.Page(
         profile=args.profile_name,
@@ -107,17 +97,15 @@ def run(args: Namespace) -> None:
         patients=pairs.table["patient"].nunique(),
         digest=digest(pairs)[:HASH],
         level=level,
-        findings=findings(tables, level),
-        tables={of: page.parse_table(text, f"table {of}, md") for of, text in texts.items()},
-        texts=list(texts.values()),
+        findings=findings({number: table.frame for number, table in tables.items()}, level),
+        tables=tables,
         figures=_figures(args.figures, Path(markdown).parent),
         frames=page.progression(*read_frames(args.frames)) if args.frames else [],
         shelves=_shelves(args, None if private else pairs, number),
         real=[] if private else page.spaced(pairs, number),
         private=private,
-        doses=page.doses(tables[2]) if 3 in tables else [],
-        curves=page.curves(curves),
-        folds=sorted({fold for folds in curves.values() for fold in folds}),
+        doses=figures.panels(figures.doses(tables[2].frame), "doses") if 3 in tables else [],
+        curves=figures.panels(figures.curves(read_curves(args.curves)), "curves"),
         data=page.data_set(pairs, chosen.pairing.ring),
         software=software(),
         hardware=", ".join(sorted({str(cost.get("machine", "")) for cost in costs} - {""})) or "not recorded",
@@ -135,34 +123,31 @@ def run(args: Namespace) -> None:
         other.write(page.render("page.html", made))
 
 
-def read_tables(paths: list[str]) -> tuple[dict[int, Any], dict[int, str]]:
-    """By number the tables in files table{N}.csv, checked for what findings needs, and the md beside each."""
-    from pig.core.reading import read_csv, read_text
+def read_tables(paths: list[str]) -> "dict[int, Table]":
+    """By number the tables in files table{N}.csv."""
+    from pig.report.evidence import LAYOUTS
 
-    tables, texts = {}, {}
+    tables = {}
     for path in paths:
-        if not (named := re.fullmatch(r"table(\d)", Path(path).stem)):
+        named = re.fullmatch(r"table([1-5])", Path(path).stem)
+        if not named:
             raise InputError(f"{path}: expected a file table{{N}}.csv")
         number = int(named[1])
-        columns, counts, numbers = NEEDED.get(number, ((), (), ()))
-        tables[number] = read_csv(path, columns=columns, counts=counts, numbers=numbers)
-        _check(number, tables[number], path)
-        texts[number] = read_text(Path(path).with_suffix(".md"))
+        tables[number] = LAYOUTS[number].read(path)
+        _check(number, tables[number].frame, path)
     if not {1, 2} <= tables.keys():
         raise InputError(f"--tables {' '.join(paths)}: expected table1.csv and table2.csv among them")
-    return tables, dict(sorted(texts.items()))
+    return dict(sorted(tables.items()))
 
 
-def _check(number: int, table: Any, path: str) -> None:
+def _check(number: int, table: "pd.DataFrame", path: str) -> None:
     """Raise InputError for rows that the sentences cannot do without, or cannot name."""
-    from pig.models.table import METHODS
-
     if number in (1, 3) and "real" not in set(table["row"]):
         raise InputError(f"{path}: expected the row real; found {', '.join(table['row'])}")
     if number == 4:
         if unknown := set(table["row"]) - {"real", *METHODS}:
             raise InputError(f"{path}: expected rows of {', '.join(METHODS)}; found {min(unknown)}")
-        if table[list(NEEDED[4][2])].isna().any(axis=None):
+        if table[["image_share", "mask_share", "joint_share"]].isna().any(axis=None):
             raise InputError(f"{path}: expected a share of copies in every row; found an empty cell")
 
 
@@ -174,9 +159,8 @@ def _figures(paths: list[str], beside: Path) -> list[tuple[str, str]]:
 
 def _shelves(args: Namespace, real: Any, number: int) -> list[Any]:
     """PIG first, its closest after it. Where real pairs must stay hidden (None), of methods with masks of their own."""
-    from pig.core.reading import read_csv
     from pig.data.archive import read_archive
-    from pig.models.table import METHODS
+    from pig.metrics.copying import COPIES
     from pig.report import page
 
     generated, copies = ({Path(path).stem: path for path in paths} for paths in (args.generated, args.copies))
@@ -189,7 +173,7 @@ def _shelves(args: Namespace, real: Any, number: int) -> list[Any]:
         if real is None and METHODS[name].masks:
             continue
         made = read_archive(generated[name])
-        found = read_csv(copies[name], columns=("id",), numbers=("joint",))
+        found = COPIES.read(copies[name])
         shelves.append(page.shelf(name, made, found, real, number))
         if name == "pig" and real is not None:
             shelves.append(page.closest(name, made, found, real, CLOSEST))

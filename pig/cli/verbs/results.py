@@ -26,14 +26,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> None:
     from pig.core.params import load
-    from pig.core.reading import read_csv
     from pig.models.table import Params
+    from pig.report.evidence import LAYOUTS
 
     reports = Path(load(args.params, Params, args.profile).reports)
-    fidelity = read_csv(reports / "table1.csv", columns=("row", "method"), numbers=_ends("fid"))
-    numbers = (*_ends("dice"), *_ends("gain"))
-    overlap = read_csv(reports / "table2.csv", columns=("row", "set"), counts=("dose",), numbers=numbers)
-    found = joined(fidelity, overlap)
+    found = joined(*(LAYOUTS[number].kind.read(reports / f"table{number}.csv") for number in (1, 2)))
     if args.json:
         print_json(found)
     elif not args.quiet:
@@ -64,12 +61,8 @@ def joined(fidelity: "pd.DataFrame", overlap: "pd.DataFrame") -> list[dict[str, 
     return rows
 
 
-def _ends(key: str) -> tuple[str, str, str]:
-    return key, f"{key}_low", f"{key}_high"
-
-
 def _number(row: Any, key: str) -> list[float] | None:
-    values = [float(row.get(end, "nan")) for end in _ends(key)]
+    values = [float(row.get(f"{key}{end}", "nan")) for end in ("", "_low", "_high")]
     return None if any(map(isnan, values)) else values
 
 

@@ -9,7 +9,6 @@ ours), .json (row -> metric -> number, for dvc metrics), .md and .tex.
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from pig.cli.options import add_settings, settings
@@ -17,8 +16,6 @@ from pig.core.errors import InputError
 from pig.core.files import atomics
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from pig.report.formats import Table
 
 INPUTS = {  # option -> kind of its files; what wrote them, and the tables that they are for
@@ -56,20 +53,18 @@ def run(args: Namespace) -> str:
     if not tables:
         raise InputError("expected --fidelity, --segment, --copies or --costs")
     texts = {
-        Path(args.out, f"table{table.number}{ending}"): form(table)
+        Path(args.out, f"table{table.layout.number}{ending}"): form(table)
         for table in tables
         for ending, form in FORMATS.items()
     }
     with atomics(texts, "w") as files:
         for file, text in zip(files, texts.values(), strict=True):
             file.write(text)
-    return f"tables {', '.join(str(table.number) for table in tables)}"
+    return f"tables {', '.join(str(table.layout.number) for table in tables)}"
 
 
 def _tables(args: Namespace) -> "Iterator[Table]":
-    from pig.core.reading import read_csv
-    from pig.metrics.copying import MEASURES
-    from pig.metrics.lesions import DESCRIPTORS
+    from pig.metrics.copying import COPIES
     from pig.report import evidence, tables
 
     costs = _costs(args.costs)
@@ -78,50 +73,32 @@ def _tables(args: Namespace) -> "Iterator[Table]":
         of_first = [cost for cost in costs if cost["fold"] == first]
         yield tables.table1(_fidelities(args.fidelity), _fidelities(args.crops), of_first, args.title)
     if args.segment:
-        overlaps = _read_all(args.segment, ("fold", "dose", "real", "seed"), ("empty", *tables.OVERLAP))
+        overlaps = tables.OVERLAPS.read(*args.segment)
         inference = tables.Inference(**settings(args, "statistics").statistics.model_dump())
         yield tables.table2(overlaps, inference, args.steps, args.title)
         if args.pairing:
-            described = [f"{what}_{key}" for what in ("w", "floor") for key in DESCRIPTORS]
-            numbers = ("n", "contrast_to_real", "one_component", "empty", *described)
-            pairing = read_csv(args.pairing, columns=("set",), numbers=numbers)
-            trts = _read_all(args.trts, ("fold", "seed"), ("dice", "shuffled"))
+            pairing, trts = evidence.PAIRING.read(args.pairing), tables.FOUND.read(*args.trts)
             yield evidence.table3(pairing, trts, overlaps, inference, args.title)
     if args.copies:
         found = {}
-        numbers = ("duplicate", *MEASURES, *(f"{name}_heldout" for name in MEASURES))
         for path in args.copies:
-            frame = read_csv(path, columns=("id",), counts=("fold",), numbers=numbers)
+            frame = COPIES.read(path)
             found[Path(path).stem, int(frame["fold"].iloc[0])] = frame
         yield evidence.table4(found, args.title)
     if args.costs:
         yield evidence.table5(costs, args.title)
 
 
-NUMBER = int | float
-COST: dict[str, type | UnionType] = {
-    "method": str,
-    "fold": int,
-    "number": int,
-    "seconds": NUMBER,
-    "evaluations": int,
-    "operations": int | None,
-    "networks": dict,
-}
-
-
 def _fidelities(paths: list[str]) -> list[Any]:
     from pig.core.reading import read_json
-    from pig.report.tables import FIDELITY_KEYS
+    from pig.report.tables import FIDELITY
 
-    kinds: dict[str, type | UnionType] = {
-        key: str if key in ("set", "extractor") else NUMBER for key in FIDELITY_KEYS
-    }
-    return [read_json(path, kinds) for path in paths]
+    return [read_json(path, FIDELITY) for path in paths]
 
 
 def _costs(paths: list[str]) -> list[Any]:
     from pig.core.reading import check, read_json
+    from pig.report.tables import COST
 
     found = [read_json(path, COST) for path in paths]
     for path, cost in zip(paths, found, strict=True):
@@ -130,14 +107,3 @@ def _costs(paths: list[str]) -> list[Any]:
         for net, of in cost["networks"].items():
             check(of, {"parameters": int, "seen": int}, f"{path}: networks.{net}")
     return found
-
-
-def _read_all(paths: list[str], counts: tuple[str, ...], numbers: tuple[str, ...]) -> "pd.DataFrame":
-    """The rows of all these csv files."""
-    import pandas as pd
-
-    from pig.core.reading import read_csv
-
-    names = ("id", "patient", "set")
-    tables = [read_csv(path, columns=names, counts=counts, numbers=numbers) for path in paths]
-    return pd.concat(tables, ignore_index=True)
