@@ -77,24 +77,25 @@ def numbers(pairs: Pairs, ring: float) -> dict[str, Any]:
 
 def page(pairs: Pairs, ring: float, picture: str | None = None) -> str:
     """A page in Markdown: counts, and quantiles of what the picture shows, if there is one."""
-    found, numbers = lesions(pairs, ring), of_patients(pairs)
-    height, width = pairs.images.shape[1:]
+    told = numbers(pairs, ring)
+    rows = {"pairs_of_a_patient": "pairs of a patient", "lesion_percent": "lesion, % of the image"}
     lines = [
         "# What the data set holds",
         "",
-        f"{len(pairs)} pairs of {height}x{width} pixels, {len(numbers)} patients, "
-        f"{len(pairs) - len(found)} pairs without a lesion.",
+        f"{len(pairs)} pairs of {told['height']}x{told['width']} pixels, {told['patients']} patients, "
+        f"{told['without_lesion']} pairs without a lesion.",
         "",
         "| | pairs | patients |",
         "| --- | --- | --- |",
-        *(f"| {row.what} | {row.pairs} | {row.patients} |" for row in counts(pairs).itertuples()),
+        *(f"| {row['what']} | {row['pairs']} | {row['patients']} |" for row in told["groups"]),
         "",
         *([f"![Pairs of a patient, area and contrast of lesions]({picture})", ""] if picture else []),
         f"| | {' | '.join(f'{share:.0%}' for share in SHARES)} |",
         f"| --- |{' --- |' * len(SHARES)}",
-        _quantiles("pairs of a patient", numbers, "{:.0f}"),
-        _quantiles("lesion, % of the image", found["area"].to_numpy(), "{:.2f}"),
-        _quantiles("contrast", found["contrast"].dropna().to_numpy(), "{:.2f}"),
+        *(
+            f"| {rows.get(name, name)} | {' | '.join(_cells(name, found))} |"
+            for name, found in told["quantiles"].items()
+        ),
         "",
         "Columns are quantiles. The lesion is all that a pair's mask marks. Contrast is the mean grey in it minus that",
         f"in a ring around it, {100 * ring:g} % of the image's side wide; black is -1 and white is 1.",
@@ -102,8 +103,6 @@ def page(pairs: Pairs, ring: float, picture: str | None = None) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _quantiles(name: str, values: NDArray[Any], form: str) -> str:
-    cells = (
-        [form.format(value) for value in np.quantile(values, SHARES)] if len(values) else ["-"] * len(SHARES)
-    )
-    return f"| {name} | {' | '.join(cells)} |"
+def _cells(name: str, quantiles: dict[str, float] | None) -> list[str]:
+    digits = 0 if name == "pairs_of_a_patient" else 2
+    return [f"{value:.{digits}f}" for value in quantiles.values()] if quantiles else ["-"] * len(SHARES)

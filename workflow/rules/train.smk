@@ -1,6 +1,7 @@
-# Networks are trained inside each fold; those of the arm "leak" on every patient. A killed job goes on from its file in scratch, which no rule declares:
-# Snakemake deletes the declared outputs of a job that failed. With --set-resources train:gpu=3 three GPUs, a process each, share every batch; the weights are
-# the same but for rounding, and the shell command, not a parameter, takes the number, so another number reruns nothing.
+# Networks are trained inside each fold; those of the arm "leak" on every patient. A killed job goes on from its file in
+# scratch, which no rule declares: Snakemake deletes the declared outputs of a job that failed. With --set-resources
+# train:gpu=3 three GPUs, a process each, share every batch. The weights are the same but for rounding, and another
+# number of GPUs reruns nothing: the shell command takes it, not a parameter.
 rule train:
     input:
         pairs="<pairs>",

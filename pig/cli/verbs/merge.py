@@ -1,7 +1,7 @@
 """Join archives, such as the shards of one sampling, into one.
 
-Reads archives of one image size with no id in common; writes their pairs in the order given. Some of them are in
-memory at a time.
+Reads archives of one image size with no id in common. Writes their pairs in the order given, a few of them in memory at
+a time.
 """
 
 from argparse import ArgumentParser, Namespace

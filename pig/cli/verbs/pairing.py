@@ -1,11 +1,12 @@
 """Measure how well masks and images of each set belong together, and how like real ones its lesions are.
 
-Reads the archive of real pairs and archives of generated ones, fold{K}/NAME.zip; writes csv, two rows a set: the
-set (real, fold{K}/real or fold{K}/NAME) and the control with its masks shuffled among its images. Columns: set, n,
-contrast and area of the lesions with their standard deviations, the shares of masks in one piece and of empty
-ones, and contrast and area relative to the real pairs of the fold's training patients, which the generator saw; of
-unshuffled sets of a fold also w_X, the distance of the distribution of descriptor X of its lesions from that of the
-fold's test patients, and floor_X, that of training patients' lesions at the same n (pig/metrics/lesions.py).
+Reads the archive of real pairs and archives of generated ones, fold{K}/NAME.zip. Writes csv, two rows a set: the set
+itself (real, fold{K}/real or fold{K}/NAME), and as a control the same with its masks shuffled among its images.
+
+Columns: set, n, contrast and area of the lesions with their standard deviations, the shares of masks in one piece and
+of empty ones, and contrast and area relative to the real pairs of the fold's training patients, which the generator
+saw. Unshuffled sets of a fold also have w_X and floor_X (pig/metrics/lesions.py). w_X is the distance of descriptor X
+of their lesions from that of the fold's test patients; floor_X is that of training patients' lesions at the same n.
 """
 
 import re
@@ -44,33 +45,31 @@ def run(args: Namespace) -> None:
     from pig.metrics import lesions
     from pig.metrics.pairing import report
 
-    real = read_archive(args.pairs)
+    real, described = read_archive(args.pairs), {}
+
+    def part(name: str, fold: int, pairs: Any, path: str) -> tuple[str, str, Any, Any]:
+        described[name] = lesions.describe(pairs.images, pairs.need_masks(path))
+        return name, f"fold{fold}/real", pairs.images, pairs.masks
 
     def sets() -> Iterator[tuple[str, str, Any, Any]]:
-        yield "real", "real", *_arrays(real, args.pairs)
+        yield "real", "real", real.images, real.need_masks(args.pairs)
         for fold in sorted(set(folds)):
-            name = f"fold{fold}/real"
-            yield name, name, *_arrays(real.of(args.split, fold, "train"), args.pairs)
+            yield part(f"fold{fold}/real", fold, real.of(args.split, fold, "train"), args.pairs)
         for name, fold, path in zip(names, folds, args.generated, strict=True):
-            yield name, f"fold{fold}/real", *_arrays(read_archive(path), path)
+            yield part(name, fold, read_archive(path), path)
 
     number = 1 + len(set(folds)) + len(names)
     frame = report(track(sets(), number, "pairing", unit="set"), chosen.ring, chosen.seed)
+    held_out = {fold: real.of(args.split, fold, "test") for fold in set(folds)}
+    tests = {f"fold{k}": lesions.describe(of.images, of.need_masks()) for k, of in held_out.items()}
     columns = [f"{what}_{key}" for what in ("w", "floor") for key in lesions.DESCRIPTORS]
     frame[columns] = float("nan")
-    for fold in sorted(set(folds)):
-        train, test = (
-            lesions.describe(*_arrays(real.of(args.split, fold, role), args.pairs))
-            for role in ("train", "test")
-        )
-        described = {f"fold{fold}/real": train}
-        for name, path in zip(names, args.generated, strict=True):
-            if name.startswith(f"fold{fold}/"):
-                described[name] = lesions.describe(*_arrays(read_archive(path), path))
-        for name, found in described.items():
-            apart = lesions.distances(found, test)
-            least = lesions.floor(train, test, len(found), chosen.floor_draws, chosen.seed)
-            frame.loc[frame["set"] == name, columns] = [*apart.values(), *least.values()]
+    for name, found in described.items():
+        fold = name.split("/")[0]
+        apart = lesions.distances(found, tests[fold])
+        train = described[f"{fold}/real"]
+        least = lesions.floor(train, tests[fold], len(found), chosen.floor_draws, chosen.seed)
+        frame.loc[frame["set"] == name, columns] = [*apart.values(), *least.values()]
     with atomic(args.out, "w") as file:
         frame.to_csv(file, index=False)
 
@@ -80,7 +79,3 @@ def fold_of(place: Path) -> int:
     if not (found := re.fullmatch(r"fold(\d+)", place.parent.name)):
         raise InputError(f"{place}: expected an archive in a folder fold{{K}}")
     return int(found[1])
-
-
-def _arrays(pairs: Any, path: str) -> tuple[Any, Any]:
-    return pairs.images, pairs.need_masks(path)

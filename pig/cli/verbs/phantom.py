@@ -1,7 +1,7 @@
 """Write the embedded data set: phantom slices of the breast, each with the mask of its mass.
 
-Procedural and seeded: patient i is the same however many patients, and looks the same at any size. Writes an
-archive of pairs.
+It is drawn by a program from a seed. Patient i is the same however many patients there are, and looks the same at any
+size. Writes an archive of pairs.
 """
 
 from argparse import ArgumentParser, Namespace

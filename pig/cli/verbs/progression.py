@@ -1,7 +1,7 @@
 """Keep some steps of Algorithm 2, for Figure 3.
 
-Samples the first pairs of the networks' fold and writes x0_hat and y0_hat after evenly spaced steps, the
-first and the last among them. Writes npz: t (K,) int64; x and y (K, B, H, W) float16, clamped to [-1, 1].
+Samples the first pairs of the networks' fold. Writes x0_hat and y0_hat after evenly spaced steps, the first and the
+last among them, as npz: t (K,) int64; x and y (K, B, H, W) float16, clamped to [-1, 1].
 """
 
 from argparse import ArgumentParser, Namespace

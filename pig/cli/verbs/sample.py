@@ -1,13 +1,13 @@
 """Sample pairs or images from noise with trained networks.
 
-METHOD is a row of the table METHODS in pig/models/table.py; some give images without masks, and the conditional ones
-are given masks of the fold's training patients. Without --models the networks are those of the study in this folder,
-of the profile of the settings, and so are the archive and the split that masks are taken from.
+METHOD is a row of the table METHODS in pig/models/table.py. Some methods give images without masks. The conditional
+ones are given masks of the fold's training patients. Without --models the networks are those of the study in this
+folder, of the profile that the settings name; so are the archive and the split that masks come from.
 
-Sample i depends on the seed, the networks' fold and i alone: --first and --count cut the same endless list into shards.
-Pairs are written a batch at a time, and the batch changes none of them. After an interruption run the same command
-again: it goes on after the last batch, and the archive is byte for byte that of an uninterrupted run. Writes an
-archive, and if asked a report (json) of what the samples cost.
+Sample i depends on the seed, the networks' fold and i alone: --first and --count cut one endless list into shards.
+Pairs are written a batch at a time. The size of a batch changes none of them. After an interruption run the same
+command again: it goes on after the last batch, and the archive is byte for byte that of an uninterrupted run. Writes an
+archive and, with --report, a json file of what the samples cost.
 """
 
 import json

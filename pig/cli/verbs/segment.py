@@ -1,13 +1,16 @@
 """Train lesion segmenters of one fold and score them on the fold's test patients.
 
-SET says what they are trained on: real, the real pairs of the fold's training patients; augmented, the same with the
-strong classical augmentation of the section `augmentation`; duplicated, the same and, for each of `segmentation.doses`,
-as many of them again; any other name, the same and, for each dose, as many pairs of --generated, from the first, and
-with --alone generated pairs of the largest dose without real ones (train on synthetic, test on real). All are trained
-for the same number of steps. Writes csv, one row a training set and test pair: id, patient, fold, set, dose, real
-(pairs of real training patients), seed, dice, iou, precision, recall, empty; and the loss curves, whose validation
-loss is on the fold's real validation patients. After an interruption run the same command again: it goes on from
---state.
+SET says what they are trained on:
+  real        the real pairs of the fold's training patients
+  augmented   the same, with the strong classical augmentation of the section `augmentation`
+  duplicated  for each of `segmentation.doses`: the same, and as many of them again
+  any other   for each dose: the same, and as many pairs of --generated, from the first. With --alone also generated
+              pairs of the largest dose without real ones (train on synthetic, test on real)
+
+All are trained for the same number of steps. Writes csv, one row a training set and test pair: id, patient, fold, set,
+dose, real (pairs of real training patients), seed, dice, iou, precision, recall, empty. Writes the loss curves too;
+their validation loss is on the fold's real validation patients. After an interruption run the same command again: it
+goes on from --state.
 """
 
 import json

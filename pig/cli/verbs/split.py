@@ -1,7 +1,7 @@
 """Split the pairs of an archive into folds, by patient.
 
-Each patient is tested in exactly one fold; of a fold's other patients some are held out for validation.
-Writes a table: id, patient, fold0, fold1, ..., each value train, validation or test.
+Each patient is tested in exactly one fold. Of a fold's other patients some are held out for validation. Writes a table:
+id, patient, fold0, fold1, ..; each value is train, validation or test.
 """
 
 from argparse import ArgumentParser, Namespace

@@ -1,9 +1,9 @@
 """Train on real, test on synthetic: let the fold's segmenters find the lesions of generated slices.
 
 Reads the segmenters of one fold that `pig segment real` kept, trained on real pairs alone, and archives of pairs
-generated in that fold. Where a segmenter finds what the generated mask says, the two belong together. Writes csv, one
-row a segmenter and pair: id, patient (the pair itself: pairs are independent), fold, set, seed, dice, and shuffled,
-the Dice against the mask of another pair of the set.
+generated in that fold. Where a segmenter finds what the generated mask says, mask and slice belong together. Writes
+csv, one row a segmenter and pair: id, patient (the pair itself: pairs are independent), fold, set, seed, dice, and
+shuffled, the Dice against the mask of another pair of the set.
 """
 
 from argparse import ArgumentParser, Namespace
