@@ -30,9 +30,8 @@ def loaded_by(*words):
     script = "import sys\nfrom pig.cli.main import main\ntry:\n    main(sys.argv[1:])\n"
     script += "except SystemExit:\n    print(*sys.modules)"
     command = [sys.executable, "-c", script, *words, "--help"]
-    return set(
-        subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split()
-    )
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return set(shown.splitlines()[-1].split())
 
 
 def test_help_loads_no_heavy_library_and_a_verb_no_other():

@@ -2,7 +2,6 @@
 
 import ast
 import hashlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -126,11 +125,7 @@ def _meaning(tree: ast.AST) -> str:
 def _plain(node: object) -> object:
     """The tree as nested tuples without empty fields, which differ from one Python to the next."""
     if isinstance(node, ast.AST):
-        return (type(node).__name__, *_fields(node))
+        fields = [(name, value) for name, value in ast.iter_fields(node) if name != "ctx"]
+        filled = [(name, _plain(value)) for name, value in fields if value is not None and value != []]
+        return (type(node).__name__, *filled)
     return tuple(_plain(item) for item in node) if isinstance(node, list) else node
-
-
-def _fields(node: ast.AST) -> Iterator[tuple[str, object]]:
-    for name, value in ast.iter_fields(node):
-        if value is not None and value != [] and name != "ctx":
-            yield name, _plain(value)

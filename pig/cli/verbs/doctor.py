@@ -230,7 +230,7 @@ def remote() -> Finding:
     from dvc.config import Config, ConfigError
 
     if not Path(".dvc").is_dir():
-        return "warning", "no .dvc here: results are kept by nobody", "work in a clone, or `dvc init`"
+        return "warning", "no .dvc here: nobody keeps the results", "work in a clone, or `dvc init`"
     try:
         config = Config(dvc_dir=".dvc")
     except ConfigError as error:
