@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from kinds import filled
-from matplotlib import rcParams
+from matplotlib import rc_context, rcParams
 from matplotlib.collections import LineCollection
 from matplotlib.container import ErrorbarContainer
 from matplotlib.text import Text
@@ -86,34 +86,16 @@ DRAWN = {
 }
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_equal_input_gives_equal_bytes_whatever_the_settings(name):
-    first = figures.to_png(DRAWN[name](), 40)
-    assert first.startswith(b"\x89PNG")
-    assert b"Software" not in first and b"tEXt" not in first
-    before = rcParams["font.size"], rcParams["lines.linewidth"]
-    rcParams.update({"font.size": 20, "lines.linewidth": 9, "axes.facecolor": "red"})
-    try:
-        assert figures.to_png(DRAWN[name](), 40) == first
-        assert rcParams["font.size"] == 20  # and nothing is left behind
-    finally:
-        rcParams.update({"font.size": before[0], "lines.linewidth": before[1], "axes.facecolor": "white"})
-
-
 def test_outline_is_every_edge_between_lesion_and_background():
     mask = np.random.default_rng(0).random((6, 5)) < 0.5
-    around = np.pad(mask, 1)
-    expected = set()
+    expected = set()  # the sides of lesion pixels, but for those that two of them share
     for i, j in np.argwhere(mask):
-        for (a, b), ends in {
-            (0, 1): ((j + 0.5, i - 0.5), (j + 0.5, i + 0.5)),
-            (1, 0): ((j - 0.5, i + 0.5), (j + 0.5, i + 0.5)),
-            (0, -1): ((j - 0.5, i - 0.5), (j - 0.5, i + 0.5)),
-            (-1, 0): ((j - 0.5, i - 0.5), (j + 0.5, i - 0.5)),
-        }.items():
-            if not around[i + 1 + a, j + 1 + b]:
-                expected.add(ends)
-    found = [tuple(map(tuple, segment)) for segment in figures.outline(mask)]
+        left, right, top, bottom = j - 0.5, j + 0.5, i - 0.5, i + 0.5
+        for side in ((left, top, right, top), (left, bottom, right, bottom)):
+            expected ^= {side}
+        for side in ((left, top, left, bottom), (right, top, right, bottom)):
+            expected ^= {side}
+    found = [tuple(segment.ravel()) for segment in figures.outline(mask)]
     assert len(found) == len(set(found)) and set(found) == expected
     assert figures.outline(np.zeros((3, 4), bool)).shape == (0, 2, 2)
 
@@ -168,25 +150,18 @@ def test_data_shows_the_middle_slice_of_each_patient_and_view():
     source = some_pairs(patients=2)
     shown = pictures(figures.data(source, 2))
     np.testing.assert_array_equal(shown, source.images[[1, 7, 4, 10]])  # CC of p0, p1; MLO of p0, p1
-
-
-def test_data_leaves_a_missing_view_blank_and_needs_no_views():
-    source = some_pairs(patients=2)
-    source = source.select(((source.table["view"] == "CC") | (source.table["patient"] == "p0")).to_numpy())
-    assert (pictures(figures.data(source, 2))[3] == 255).all()
+    part = source.select(((source.table["view"] == "CC") | (source.table["patient"] == "p0")).to_numpy())
+    assert (pictures(figures.data(part, 2))[3] == 255).all()  # a view that is missing
     assert len(figures.data(some_pairs(patients=9, views=("",)), 3).axes) == 9
+    titles = [axes.get_title() for axes in figures.data(some_pairs(patients=5), 2).axes]
+    places = (1, 2, 4, 5)  # four of five, in two bands
+    assert [title for title in titles if title] == [f"patient {place}" for place in places]
 
 
 @pytest.mark.parametrize("name", ["data", "pairs", "copies"])
 def test_figures_of_real_slices_name_no_patient_and_no_slice(name):
     for where in DRAWN[name]().findobj(Text):
         assert not re.search(r"p\d|\d-\d", where.get_text()), where.get_text()
-
-
-def test_data_numbers_the_patients_by_their_place():
-    figure = figures.data(some_pairs(patients=5), 2)  # four of five, in two bands
-    titles = [axes.get_title() for axes in figure.axes]
-    assert [title for title in titles if title] == [f"patient {place}" for place in (1, 2, 4, 5)]
 
 
 def test_every_is_evenly_spaced():
@@ -200,21 +175,15 @@ def test_every_is_evenly_spaced():
 
 
 def test_curves_draws_both_losses_of_every_fold():
-    figure = figures.curves(CURVES)
-    panels = [axes for axes in figure.axes if axes.lines]
-    assert [axes.get_title(loc="left") for axes in panels] == [
-        figures.NETS[name].label for name in ("guider", "guided", "ddpm")
-    ]
+    panels = [axes for axes in figures.curves(CURVES).axes if axes.lines]
+    titles = [axes.get_title(loc="left") for axes in panels]
+    assert titles == [figures.NETS[name].label for name in ("guider", "guided", "ddpm")]
     guided = panels[1]
     for fold in (0, 1):
         for line, column in zip(guided.lines[2 * fold : 2 * fold + 2], ("loss", "validation"), strict=True):
             np.testing.assert_array_equal(line.get_ydata(), CURVES["guided"][fold][column])
     assert {text.get_text() for text in guided.texts} == {"fold 0", "fold 1"}
-
-
-def test_curves_of_a_training_without_validation():
-    blank = curve().assign(validation=np.nan)
-    assert figures.to_png(figures.curves({"guider": {0: blank}}), 40)
+    assert figures.to_png(figures.curves({"guider": {0: curve().assign(validation=np.nan)}}), 40)
 
 
 @pytest.mark.parametrize(
@@ -248,29 +217,29 @@ def test_table1_bars_intervals_floor_and_marks():
     assert floor is not marks
     assert kid.get_xlim()[0] < -0.5  # the floor's KID is in sight
     assert "not comparable" in figure.legends[0].get_texts()[-1].get_text()
+    fid = figures.table1(TABLE_1.assign(fid_low=np.nan, fid_high=np.nan)).axes[0]
+    assert whiskers(fid) == [(90, 90), (70, 70)] and fid.get_xlim()[1] > 90  # an interval that is unknown
 
 
-def test_an_unknown_interval_is_not_drawn_and_hides_no_bar():
-    frame = TABLE_1.assign(fid_low=np.nan, fid_high=np.nan)
-    fid = figures.table1(frame).axes[0]
-    assert whiskers(fid) == [(90, 90), (70, 70)]
-    assert fid.get_xlim()[1] > 90
-
-
-def test_table2_bars_and_intervals():
-    figure = figures.table2(TABLE_2)
+def test_table2_bars_and_intervals_and_a_leak_is_no_result():
+    leak = TABLE_2.iloc[[1]].assign(set="pig-leak", training_set="LEAK: Real + 2 PIG")
+    figure = figures.table2(pd.concat([TABLE_2, leak], ignore_index=True))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["Dice, %", "IoU, %", "Precision, %", "Recall, %"]
     for axes in figure.axes:
-        assert [bar.get_width() for bar in axes.patches] == [45, 55]
-        assert whiskers(axes) == [(40, 51), (52, 57)]
+        assert [bar.get_width() for bar in axes.patches] == [45, 55, 55]
+        assert whiskers(axes) == [(40, 51), (52, 57), (52, 57)]
+        assert len({bar.get_facecolor() for bar in axes.patches}) == 3
+        assert axes.patches[2].get_facecolor() == (1, 1, 1, 1)
 
 
-def test_table2_tells_a_leak_from_a_result():
-    leak = TABLE_2.iloc[[1]].assign(set="pig-leak", training_set="LEAK: Real + 2 PIG")
-    bars = figures.table2(pd.concat([TABLE_2, leak], ignore_index=True)).axes[0].patches
-    assert len({bar.get_facecolor() for bar in bars}) == 3
-    assert bars[2].get_facecolor() == (1, 1, 1, 1)
+def test_table2_shows_of_rows_without_the_papers_only_the_middle_dose():
+    rows = [
+        TABLE_2.iloc[[1]].assign(set="joint", dose=dose, training_set=f"Real + {dose} Joint")
+        for dose in (2, 4, 6)
+    ]
+    axes = figures.table2(pd.concat([TABLE_2.iloc[[0]], *rows], ignore_index=True)).axes[0]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["Real", "Real + 4 Joint"]
 
 
 def dosed(sets):
@@ -311,24 +280,11 @@ def test_doses_draws_a_panel_a_method_from_real_alone_through_its_doses():
     assert len(labels) == 5 and "varied masks" in labels
 
 
-def test_table2_shows_of_rows_without_the_papers_only_the_middle_dose():
-    rows = TABLE_2.iloc[[1]]
-    others = pd.concat(
-        [rows.assign(set="joint", dose=dose, training_set=f"Real + {dose} Joint") for dose in (2, 4, 6)]
-    )
-    frame = pd.concat([TABLE_2.iloc[[0]], others], ignore_index=True)
-    labels = [text.get_text() for text in figures.table2(frame).axes[0].get_yticklabels()]
-    assert labels == ["Real", "Real + 4 Joint"]
-
-
 def test_copies_shows_the_closest_first_above_their_neighbours():
     real, generated = some_pairs(), some_pairs(seed=1)
     figure = figures.copies(real, generated, NEAREST)
-    shown = [axes.get_images()[0].get_array() for axes in figure.axes]
     expected = [generated.images[2], generated.images[7]] * 2 + [real.images[9], real.images[3]] * 2
-    assert len(shown) == len(expected)
-    for found, wanted in zip(shown, expected, strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_array_equal(pictures(figure), expected)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["0.25", "0.50"]
     assert len(figures.copies(real, generated, NEAREST, columns=1).axes) == 4
     shared = NEAREST.assign(joint_of="0-3")  # two may have the same neighbour
@@ -361,11 +317,15 @@ def inputs(tmp_path):
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_verb_draws_what_the_function_draws(name, inputs, tmp_path, monkeypatch):
+def test_verb_draws_what_the_function_draws_whatever_the_settings(name, inputs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["figures", *inputs[name], "--out", f"figures/{name}.png", "--cfg", CFG]) == 0
     expected = {"data": lambda: figures.data(some_pairs(), 4)}.get(name, DRAWN[name])
-    assert (tmp_path / f"figures/{name}.png").read_bytes() == figures.to_png(expected(), 50)
+    with rc_context({"font.size": 20, "lines.linewidth": 9, "axes.facecolor": "red"}):
+        assert main(["figures", *inputs[name], "--out", f"figures/{name}.png", "--cfg", CFG]) == 0
+        assert rcParams["font.size"] == 20  # nothing is left behind
+    found = (tmp_path / f"figures/{name}.png").read_bytes()
+    assert found == figures.to_png(expected(), 50)
+    assert found.startswith(b"\x89PNG") and b"Software" not in found and b"tEXt" not in found
 
 
 def test_verb_names_what_is_missing_or_broken(inputs, tmp_path, monkeypatch, capsys):
