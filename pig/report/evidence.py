@@ -217,17 +217,6 @@ TABLE_5 = Layout(
 )
 
 
-def rebuilt(costs: Sequence[Mapping[str, Any]]) -> float | None:
-    """Mean absolute error of LDM's autoencoder on validation patients, in grey levels of 255; None without it."""
-    errors = [
-        net["validation"] * 127.5
-        for cost in costs
-        for name, net in cost["networks"].items()
-        if name == "autoencoder"
-    ]
-    return sum(errors) / len(errors) if errors else None
-
-
 def table5(costs: Sequence[Mapping[str, Any]], title: str = "") -> Table:
     """Table 5: what each method cost; `costs` as `budgets` takes them."""
     budget = budgets(costs)
@@ -236,16 +225,18 @@ def table5(costs: Sequence[Mapping[str, Any]], title: str = "") -> Table:
         raise InputError(f"table 5: expected costs of {', '.join(METHODS)}; found {unknown[0]}")
     frame = budget.loc[order].reset_index(names="row")
     frame.insert(1, "method", [LABELS[name] for name in order])
-    error = rebuilt(costs)
+    encoders = [cost["networks"]["autoencoder"] for cost in costs if "autoencoder" in cost["networks"]]
+    errors = [127.5 * encoder["validation"] for encoder in encoders]  # on [-1, 1]
     machines = sorted({cost["machine"] for cost in costs if cost.get("machine")})
     caption = sentences(
         title,
         "What each method cost: parameters of the networks that sample; training images that passed through them, and "
         "through those that they started from; for a sample, evaluations of a network, 1e9 multiply-adds and seconds",
         f"Sampled on {', '.join(machines)}, one job at a time a core" if machines else "",
-        ""
-        if error is None
-        else f"LDM's autoencoder rebuilds validation patients' slices to {error:.1f} of 255 greys (mean absolute)",
+        "LDM's autoencoder rebuilds validation patients' slices to "
+        f"{sum(errors) / len(errors):.1f} of 255 greys (mean absolute)"
+        if errors
+        else "",
     )
     return Table(TABLE_5, frame, caption)
 
