@@ -152,7 +152,7 @@ def _known_and_latents_fit(p: Any) -> Any:
 
 
 _SECTIONS: Any = {name: (kind, ...) for net in NETS.values() for name, kind in net.sections.items()}
-_CHECKS: Any = {"methods": model_validator(mode="after")(_known_and_latents_fit)}
+_CHECKS: Any = {"known_and_latents_fit": model_validator(mode="after")(_known_and_latents_fit)}
 # All settings of a profile: those of every study, and of its methods.
 Params: type[Study] = create_model("Params", __base__=Study, __validators__=_CHECKS, **_SECTIONS)
 
