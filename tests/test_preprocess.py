@@ -94,15 +94,9 @@ def test_lesions_of_all_sizes_survive_resizing_where_they_are(size):
             assert abs(out.sum() - expected) <= max(1, 2 * np.pi * radius * scale.max())
 
 
-def test_the_side_is_where_the_edge_column_sums_to_more():
-    frame, _ = breast_and_box("CC", 2)
-    assert side(frame) == "L"
-    assert side(frame[:, ::-1]) == "R"
-    assert side(np.full((3, 3), 60000, np.uint16)) == "L"
-
-
-def test_mirroring_flips_image_and_mask_of_the_other_side_alone():
+def test_mirroring_flips_image_and_mask_of_the_side_whose_edge_column_sums_to_less():
     frame, _ = breast_and_box("CC", 0)
+    assert [side(frame), side(frame[:, ::-1]), side(np.full((3, 3), 60000, np.uint16))] == ["L", "R", "L"]
     images = np.stack([frame, frame[:, ::-1]])
     table = phantom(1, ["CC"], 2, 16, 0).table
     masks = images > 100
