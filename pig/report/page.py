@@ -5,8 +5,7 @@ gets into a page. Equal input gives equal bytes.
 """
 
 import base64
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,7 +18,6 @@ from pig.data.pairs import Pairs, grey
 from pig.models.table import METHODS
 from pig.report import figures, formats, rendering, survey
 from pig.report.figures import Panel
-from pig.report.findings import Finding
 
 SIDE = 192  # pixels: larger images are shrunk by whole factors, so that a page of many stays one that opens
 HEADS = {  # verdict -> heading and mark, in the order of the page
@@ -182,41 +180,10 @@ def data_set(pairs: Pairs, ring: float) -> DataSet:
 # --- the page ---
 
 
-@dataclass(frozen=True)
-class Page:
-    """All that a report shows."""
-
-    profile: str
-    source: str
-    height: int  # pixels
-    width: int
-    pairs: int
-    patients: int
-    digest: str  # of the pairs
-    level: float  # of the intervals
-    findings: list[Finding]
-    tables: dict[int, formats.Table]
-    figures: list[tuple[str, str]]  # caption and place of each, for Markdown
-    frames: list[Frame]
-    shelves: list[Shelf]
-    real: list[Picture]
-    private: bool  # whether slices of the data set must not be shown
-    doses: list[Panel]
-    curves: list[Panel]
-    data: DataSet
-    software: str
-    hardware: str
-    work: str  # hours of the jobs
-    networks: list[dict[str, str]]
-    revisions: str
-    codes: str
-    settings: dict[str, dict[str, str]]
-
-
-def render(name: str, page: Page) -> str:
-    """The report by the template `name`; in HTML every value is escaped."""
+def render(name: str, page: Mapping[str, Any]) -> str:
+    """The report by the template `name`, page.html or page.md, which says what is in `page`; in HTML it is escaped."""
     told = [
-        (verdict, head, mark, [finding for finding in page.findings if finding.verdict == verdict])
+        (verdict, head, mark, [finding for finding in page["findings"] if finding.verdict == verdict])
         for verdict, (head, mark) in HEADS.items()
     ]
     return rendering.render(name, page=page, told=told, formats=formats)

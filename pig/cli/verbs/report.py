@@ -88,36 +88,37 @@ def run(args: Namespace) -> None:
     headers = [weights.load(path)[1] for path in args.nets]
     costs = [read_json(path, {"method": str}) for path in args.costs]
     height, width = pairs.images.shape[1:]
-    made = page.Page(
-        profile=args.profile_name,
-        source=chosen.data.source,
-        height=height,
-        width=width,
-        pairs=len(pairs),
-        patients=pairs.table["patient"].nunique(),
-        digest=digest(pairs)[:HASH],
-        level=level,
-        findings=findings({number: table.frame for number, table in tables.items()}, level),
-        tables=tables,
-        figures=_figures(args.figures, Path(markdown).parent),
-        frames=page.progression(*read_frames(args.frames)) if args.frames else [],
-        shelves=_shelves(args, None if private else pairs, number),
-        real=[] if private else page.spaced(pairs, number),
-        private=private,
-        doses=figures.panels(figures.doses(tables[2].frame), "doses") if 3 in tables else [],
-        curves=figures.panels(figures.curves(read_curves(args.curves)), "curves"),
-        data=page.data_set(pairs, chosen.pairing.ring),
-        software=software(),
-        hardware=", ".join(sorted({str(cost.get("machine", "")) for cost in costs} - {""})) or "not recorded",
-        work=work(Path(args.logs)) if args.logs else "not recorded",
-        networks=[_header(header) for header in headers],
-        revisions=_listed(headers, "revision"),
-        codes=_listed(headers, "code"),
-        settings={
+    made = {
+        "profile": args.profile_name,
+        "source": chosen.data.source,
+        "height": height,
+        "width": width,
+        "pairs": len(pairs),
+        "patients": pairs.table["patient"].nunique(),
+        "digest": digest(pairs)[:HASH],
+        "level": level,
+        "findings": findings({number: table.frame for number, table in tables.items()}, level),
+        "tables": tables,
+        "figures": _figures(args.figures, Path(markdown).parent),
+        "frames": page.progression(*read_frames(args.frames)) if args.frames else [],
+        "shelves": _shelves(args, None if private else pairs, number),
+        "real": [] if private else page.spaced(pairs, number),
+        "private": private,
+        "doses": figures.panels(figures.doses(tables[2].frame), "doses") if 3 in tables else [],
+        "curves": figures.panels(figures.curves(read_curves(args.curves)), "curves"),
+        "data": page.data_set(pairs, chosen.pairing.ring),
+        "software": software(),
+        "hardware": ", ".join(sorted({str(cost.get("machine", "")) for cost in costs} - {""}))
+        or "not recorded",
+        "work": work(Path(args.logs)) if args.logs else "not recorded",
+        "networks": [_header(header) for header in headers],
+        "revisions": _listed(headers, "revision"),
+        "codes": _listed(headers, "code"),
+        "settings": {
             name: {key: json.dumps(value) for key, value in getattr(chosen, name).model_dump().items()}
             for name in SECTIONS
         },
-    )
+    }
     with atomic(markdown, "w") as file, atomic(html, "w") as other:
         file.write(page.render("page.md", made))
         other.write(page.render("page.html", made))

@@ -27,10 +27,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> None:
     from pig.core.params import load
     from pig.models.table import Params
-    from pig.report.evidence import LAYOUTS
+    from pig.report.tables import TABLE_1, TABLE_2
 
     reports = Path(load(args.params, Params, args.profile).reports)
-    found = joined(*(LAYOUTS[number].kind.read(reports / f"table{number}.csv") for number in (1, 2)))
+    read = TABLE_1.kind.read(reports / "table1.csv"), TABLE_2.kind.read(reports / "table2.csv")
+    found = joined(*read)
     if args.json:
         print_json(found)
     elif not args.quiet:
