@@ -84,7 +84,7 @@ def test_dvc_after_snakemake_only_records(kept):
 def test_dvc_keeps_every_output_and_deletes_none(kept):
     study, before, _ = kept
     dvc = yaml.safe_load((study / "dvc.yaml").read_text(encoding="utf-8"))["stages"]["study"]
-    outs = {name: flags for out in dvc["outs"] + dvc["metrics"] for name, flags in out.items()}
+    outs = {name: flags for out in dvc["outs"] for name, flags in out.items()}
     assert all(flags["persist"] for flags in outs.values())
     for file in before:
         assert any(file == out or file.startswith(f"{out}/") for out in outs), file
