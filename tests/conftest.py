@@ -37,6 +37,13 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "slurm: starts a real Slurm of one node, if PIG_TEST_SLURM=1")
 
 
+@pytest.fixture
+def rng():
+    import numpy as np  # not before threads are set
+
+    return np.random.default_rng(0)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_state_of_dvc_outside(tmp_path_factory):
     """DVC remembers folders by their path, and pytest uses a path again."""

@@ -23,11 +23,6 @@ from pig.models.table import Params
 CFG = to_json(load("params.yaml", Params, "smoke"), "fidelity")
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 class Counting:
     """An extractor that is cheap, and notes what it is asked."""
 

@@ -18,11 +18,6 @@ SMOKE = load("params.yaml", Params, "smoke")
 OWN, CFG = SMOKE.fidelity, to_json(SMOKE, "fidelity")
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def sample(rng, n, mean, deviations):
     """n points with exactly this mean and diagonal covariance (n > how many deviations are not 0)."""
     free = np.flatnonzero(deviations)

@@ -12,8 +12,10 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
+import fits
 import pytest
 import torch
+from fits import IMAGES, Constant, loss, validate
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -24,25 +26,16 @@ from pig.models.method import Batch, Trained, schedule
 from pig.models.method import net as net_of
 from pig.models.table import NETS, Params
 from pig.models.train import for_gpu
-from pig.models.unet import UNet, Unguided
 from pig.training import fit as training
 from pig.training.fit import Recipe, compiled, fit
 
 SMOKE = load("params.yaml", Params, "smoke")
 RECIPE = Recipe(steps=6, batch=3, learning_rate=0.01, schedule="plateau", plateau_every=4, plateau_patience=1, ema=0.9,
                 clip_norm=1.0, keep="best", validate_every=3, seed=7)  # fmt: skip
-IMAGES = torch.linspace(-1, 1, 5 * 16).view(5, 1, 4, 4)
 
 
 def net():
-    torch.manual_seed(0)
-    return Unguided(UNet(1, 1, width=8, multipliers=(1, 2), blocks=1, groups=4))
-
-
-def loss(model, rows, generator):
-    eps = torch.randn(len(rows), 1, 4, 4, generator=generator)
-    t = torch.randint(1, 9, (len(rows),), generator=generator)
-    return (model(IMAGES[rows] + eps, None, t) - eps).square().mean()
+    return fits.net(multipliers=(1, 2), groups=4)
 
 
 # ---------------------------- no step waits for the device
@@ -111,7 +104,6 @@ def test_what_waits_is_found_out(far, monkeypatch):
 # ---------------------------- losses that are read late
 def seen(unread, monkeypatch, stop=None, checkpoint=None, recipe=RECIPE):
     monkeypatch.setitem(training.UNREAD, "cpu", unread)
-    validate = lambda model: loss(model, torch.arange(5), torch.Generator().manual_seed(0)).item()  # noqa: E731
     *_, last = islice(fit(net(), loss, 5, recipe, validate, checkpoint), stop)
     return last
 
@@ -127,12 +119,6 @@ def test_reading_losses_late_changes_nothing(monkeypatch):
     resumed = seen(50, monkeypatch, checkpoint=half)
     assert resumed.curve == late.curve
     assert all(torch.equal(value, resumed.weights()[key]) for key, value in late.weights().items())
-
-
-class Constant(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
 
 
 @pytest.mark.parametrize("asked", [None, "weights", "checkpoint"])

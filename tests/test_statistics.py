@@ -159,8 +159,3 @@ def test_what_cannot_be_compared_is_named(rng):
     ):
         with pytest.raises(InputError, match=named):
             compare()
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)

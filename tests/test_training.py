@@ -7,29 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from fits import IMAGES, Constant, loss, net, validate
 
-from pig.models.unet import UNet, Unguided
 from pig.training.fit import Recipe, batch_rows, fit, learning_rate, seed_of
 
 RECIPE = Recipe(steps=4, batch=3, learning_rate=0.01, warmup=1, schedule="cosine", ema=0.9, clip_norm=1.0,
                 keep="best", validate_every=2, seed=7)  # fmt: skip
-IMAGES = torch.linspace(-1, 1, 5 * 16).view(5, 1, 4, 4)
-
-
-def net(dropout=0.1):
-    torch.manual_seed(0)
-    return Unguided(UNet(1, 1, width=8, multipliers=(1,), blocks=1, dropout=dropout))
-
-
-def loss(model, rows, generator):
-    eps = torch.randn(len(rows), 1, 4, 4, generator=generator)
-    t = torch.randint(1, 9, (len(rows),), generator=generator)
-    return (model(IMAGES[rows] + eps, None, t) - eps).square().mean()
-
-
-def validate(model):
-    return loss(model, torch.arange(5), torch.Generator().manual_seed(0)).item()
 
 
 def run(model, recipe=RECIPE, checkpoint=None, stop=None):
@@ -41,20 +24,20 @@ def run(model, recipe=RECIPE, checkpoint=None, stop=None):
 @pytest.mark.parametrize("keep", ["best", "last"])
 def test_2_and_2_steps_equal_4_bit_for_bit(schedule, keep):
     recipe = dataclasses.replace(RECIPE, schedule=schedule, keep=keep, plateau_every=1, plateau_patience=1)
-    whole = run(net(), recipe)
-    half = run(net(), recipe, stop=2).checkpoint()
+    whole = run(net(0.1), recipe)
+    half = run(net(0.1), recipe, stop=2).checkpoint()
+    other = net(0.1)
     torch.manual_seed(99)  # the state of the global generator must not matter
-    other = Unguided(UNet(1, 1, width=8, multipliers=(1,), blocks=1, dropout=0.1))
     resumed = run(other, recipe, checkpoint=half)
     assert resumed.step == whole.step == 4 and resumed.curve == whole.curve
     for key, value in whole.weights().items():
         assert torch.equal(value, resumed.weights()[key]), key
-    changed = run(net(), dataclasses.replace(recipe, seed=8)).weights()
+    changed = run(net(0.1), dataclasses.replace(recipe, seed=8)).weights()
     assert any(not torch.equal(value, changed[key]) for key, value in whole.weights().items())
 
 
 def test_a_checkpoint_is_not_changed_by_going_on():
-    steps = fit(net(), loss, 5, RECIPE, validate)
+    steps = fit(net(0.1), loss, 5, RECIPE, validate)
     next(steps)
     checkpoint = next(steps).checkpoint()
     before = {key: value.clone() for key, value in checkpoint["model"].items()}
@@ -69,7 +52,7 @@ def test_a_checkpoint_is_not_changed_by_going_on():
 def test_training_leaves_the_global_generator_alone():
     torch.manual_seed(3)
     expected = torch.rand(4)
-    model = net()
+    model = net(0.1)
     torch.manual_seed(3)
     run(model)
     assert torch.equal(torch.rand(4), expected)
@@ -92,14 +75,6 @@ def test_learning_rate_warms_up_and_falls_to_nearly_zero():
     assert rates[9 + 45] == pytest.approx(0.5 * (1 + math.cos(math.pi * 45 / 91)))
     flat = Recipe(steps=100, batch=1, learning_rate=1.0)
     assert {learning_rate(flat, step) for step in range(100)} == {1.0}
-
-
-class Constant(nn.Module):
-    """One weight, whose loss the test sets."""
-
-    def __init__(self):
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(()))
 
 
 def test_plateau_scales_the_rate_after_epochs_without_a_new_best():

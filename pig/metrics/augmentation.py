@@ -20,7 +20,7 @@ def strong(settings: Any) -> Augment:
     grey levels change in images alone. What a batch becomes depends on the generator alone.
     """
     low, high = settings.scale
-    geometry = v2.Compose(
+    change = v2.Compose(
         [
             v2.RandomHorizontalFlip(settings.flip),
             v2.RandomVerticalFlip(settings.flip),
@@ -30,10 +30,7 @@ def strong(settings: Any) -> Augment:
                 scale=(low, high),
                 interpolation=v2.InterpolationMode.BILINEAR,
             ),
-        ]
-    )
-    greys = v2.Compose(
-        [
+            # From here on of images alone.
             v2.ColorJitter(brightness=settings.brightness, contrast=settings.contrast),
             v2.RandomApply([v2.GaussianBlur(5, settings.blur)], 0.5),
             v2.ToDtype(torch.float32, scale=True),
@@ -47,16 +44,9 @@ def strong(settings: Any) -> Augment:
         devices = [images.device] if images.is_cuda else []
         with torch.random.fork_rng(devices):  # torchvision draws from torch's own generators
             torch.manual_seed(seed)
-            changed = [
-                (greys(image), mask)
-                for image, mask in (
-                    geometry(tv_tensors.Image(image), tv_tensors.Mask(mask))
-                    for image, mask in zip(images, masks, strict=True)
-                )
-            ]
-        return (
-            torch.stack([image.as_subclass(Tensor) for image, _ in changed]),
-            torch.stack([mask.as_subclass(Tensor) for _, mask in changed]),
-        )
+            pairs = zip(map(tv_tensors.Image, images), map(tv_tensors.Mask, masks), strict=True)
+            changed = zip(*(change(*pair) for pair in pairs), strict=True)
+            images, masks = (torch.stack([part.as_subclass(Tensor) for part in parts]) for parts in changed)
+        return images, masks
 
     return augment

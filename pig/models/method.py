@@ -66,9 +66,7 @@ class Net(Generic[B, S]):
     initial: Callable[[S], str | None] = lambda settings: None  # a file of weights to start from
     adopts: str = ""  # a trained network to start from,
     adopt: Callable[[nn.Module, nn.Module], None] | None = None  # (model, that network)
-    finish: Callable[[nn.Module, Sequence[Tensor]], None] | None = (
-        None  # (model, image batches), after training
-    )
+    finish: Callable[[nn.Module, Sequence[Tensor]], None] | None = None  # (model, images), after training
 
 
 class Tile(NamedTuple):
@@ -124,17 +122,13 @@ def denoiser(trained: Trained, alphabar: Tensor, sampling: Sampling, clip: bool)
     """
 
     def model(noised: Tensor, guide: Tensor | None, t: Tensor) -> Tensor:
-        with _precision(sampling, noised.device):
+        # No disabled autocast: torch has none for "meta", where work is counted.
+        full = sampling.precision == "fp32"
+        with nullcontext() if full else torch.autocast(noised.device.type, torch.bfloat16):
             out = trained.model(noised, guide, t)
         return out.to(noised.dtype, copy=True)
 
     return Denoiser(model, alphabar, trained.prediction, clip)
-
-
-def _precision(sampling: Sampling, device: torch.device) -> Any:
-    if sampling.precision == "fp32":
-        return nullcontext()  # not a disabled autocast: torch has none for "meta", where work is counted
-    return torch.autocast(device.type, torch.bfloat16)
 
 
 def chain(

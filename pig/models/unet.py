@@ -233,8 +233,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         h = self.norm(x)
-        q, k, v = (tokens(project(h)) for project in (self.q, self.k, self.v))
-        mixed = F.scaled_dot_product_attention(q, k, v)  # (B, 1, H * W, C); its scale is C^-0.5
+        # (B, 1, H * W, C) each: the pixels as tokens of a single head, whose scale is C^-0.5.
+        q, k, v = (part(h).flatten(2).transpose(1, 2)[:, None] for part in (self.q, self.k, self.v))
+        mixed = F.scaled_dot_product_attention(q, k, v)
         return x + self.proj_out(mixed.transpose(2, 3).reshape(x.shape))
 
 
@@ -267,11 +268,6 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
     levels of the authors' network, of 32 channels in 32 groups. Narrow networks want fewer groups than channels.
     """
     return nn.GroupNorm(math.gcd(groups, channels), channels, eps=1e-6)
-
-
-def tokens(x: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, 1, H * W, C): the pixels as tokens of a single head."""
-    return x.flatten(2).transpose(1, 2)[:, None]
 
 
 class Unguided(nn.Module):
