@@ -140,6 +140,7 @@ def test_panels_are_svg_of_one_size_in_the_pages_colours():
         panels = figures.panels(draw(), name)
         assert panels == figures.panels(draw(), name)
         assert len({panel.box for panel in panels}) == 1
+        assert float(panels[0].box.split()[2]) < 72 * figures.WIDTH / 3
         for panel in panels:
             tags = Parsed(f"<svg>{panel.svg}</svg>").tags
             mine = {of["id"] for _, of in tags if "id" in of}

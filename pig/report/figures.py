@@ -98,6 +98,8 @@ def panels(figure: Figure, name: str) -> list[Panel]:
     in the figure is escaped in the SVG.
     """
     with _styled(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        grid = figure.axes[0].get_gridspec()
+        figure.set_figwidth(WIDTH / 3 * (grid.ncols if grid else 1))  # one axes is no wider than one of three
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
         shown = [axes for axes in figure.axes if axes.axison]
