@@ -44,9 +44,8 @@ TRAINED = {  # networks and the folds that have them
 SHARDED = P.sampling.shards > 1  # whether several jobs share the sampling of a fold
 SHARD = "{shard}" if SHARDED else "0"  # in names of files
 SEEDS = range(P.segmentation.seeds)
-OF_A_SEED = P.model_copy(
-    update={"segmentation": P.segmentation.model_copy(update={"seeds": 1})}
-)  # one more reruns none
+# A segmenter's job is not told how many seeds there are: one more reruns no other.
+OF_A_SEED = P.model_copy(update={"segmentation": P.segmentation.model_copy(update={"seeds": 1})})
 REAL = {"real": "train", "reference": "test"}  # sets of real slices by their role in fold 0
 # Rows of Table 1, which is of fold 0 alone.
 SCORED = ["real", *(name for name in CHOSEN if METHODS[name].masks != "varied")]
