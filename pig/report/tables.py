@@ -3,8 +3,9 @@
 docs/metrics.md says what each number is and where it comes from; pig/report/evidence.py makes the other tables.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import UnionType
 from typing import Any
 
@@ -19,20 +20,15 @@ from pig.report.formats import SPAN, Column, Layout, Table
 # Zhang et al., MICCAI 2025, on their private DBTMassSeg (367 patients, 8,723 slices of 512x512): Table 1, FID of
 # 2,048 slices; Table 2, percent, means over five folds.
 PAPER_FID = {"ddpm": 31.84, "ddim": 31.54, "pig": 15.88}
-PAPER_OVERLAP = {  # (set, place of the dose among three) -> numbers, in the paper's order
-    ("real", 0): ("DBTMassSeg", {"dice": 52.36, "iou": 41.60, "precision": 56.14, "recall": 56.81}),
-    ("ldm", 1): ("+ LDM_2048", {"dice": 56.91, "iou": 45.88, "precision": 60.92, "recall": 60.99}),
-    ("segguided", 1): (
-        "+ SegGuidedDif_2048",
-        {"dice": 58.30, "iou": 46.99, "precision": 60.40, "recall": 64.76},
-    ),
-    ("controlnet", 1): (
-        "+ ControlNet_2048",
-        {"dice": 57.38, "iou": 46.09, "precision": 61.53, "recall": 61.78},
-    ),
-    ("pig", 0): ("+ PIG_1024", {"dice": 56.52, "iou": 45.39, "precision": 59.86, "recall": 61.70}),
-    ("pig", 1): ("+ PIG_2048", {"dice": 60.54, "iou": 49.10, "precision": 62.92, "recall": 66.01}),
-    ("pig", 2): ("+ PIG_3072", {"dice": 59.14, "iou": 47.92, "precision": 60.65, "recall": 65.66}),
+PAPER_OVERLAP: dict[tuple[str, int], tuple[str, tuple[float, ...]]] = {
+    # set and place of the dose among three -> the paper's row, and OVERLAP; in the paper's order
+    ("real", 0): ("DBTMassSeg", (52.36, 41.60, 56.14, 56.81)),
+    ("ldm", 1): ("+ LDM_2048", (56.91, 45.88, 60.92, 60.99)),
+    ("segguided", 1): ("+ SegGuidedDif_2048", (58.30, 46.99, 60.40, 64.76)),
+    ("controlnet", 1): ("+ ControlNet_2048", (57.38, 46.09, 61.53, 61.78)),
+    ("pig", 0): ("+ PIG_1024", (56.52, 45.39, 59.86, 61.70)),
+    ("pig", 1): ("+ PIG_2048", (60.54, 49.10, 62.92, 66.01)),
+    ("pig", 2): ("+ PIG_3072", (59.14, 47.92, 60.65, 65.66)),
 }
 NOT_COMPARABLE = "other, private data ({source}), not comparable with ours"
 
@@ -307,7 +303,7 @@ def table2(scores: pd.DataFrame, inference: Inference, steps: int | None = None,
     place = {0: 0} | ({dose: i for i, dose in enumerate(doses)} if len(doses) == 3 else {})
     rows = []
     for dose, name in sorted(parts, key=lambda key: _position(key, place)):
-        label, numbers = PAPER_OVERLAP.get((name, place.get(dose, -1)), ("", {}))
+        label, numbers = PAPER_OVERLAP.get((name, place.get(dose, -1)), ("", (None,) * len(OVERLAP)))
         part = parts[dose, name]
         rows.append(
             {
@@ -326,7 +322,7 @@ def table2(scores: pd.DataFrame, inference: Inference, steps: int | None = None,
                     for key, value in percent(metric, part, inference).items()
                 },
                 "paper_row": label,
-                **{f"paper_{key}": numbers.get(key) for key in OVERLAP},
+                **{f"paper_{key}": number for key, number in zip(OVERLAP, numbers, strict=True)},
             }
         )
     frame = pd.DataFrame(rows).astype({f"paper_{key}": float for key in OVERLAP})
@@ -369,25 +365,21 @@ def _compared(
     keys = list(zip(frame["dose"], frame["set"], strict=True))
     rivals = frame["set"].isin(METHODS.keys() - {"pig"})
     best = int(frame["dice"].where(rivals).argmax()) if rivals.any() else None
-    references = {
-        "real": (0, "real") if (0, "real") in parts else None,
-        "rival": None if best is None else keys[best],
-    }
+    alone = (0, "real") if (0, "real") in parts else None
+    rival = None if best is None else keys[best]
+
+    def against(reference: tuple[int, str] | None, measure: Callable[..., Any], unknown: Any) -> list[Any]:
+        return [
+            unknown if reference in (None, key) else measure(parts[key], parts[reference], "dice")
+            for key in keys
+        ]
+
+    gap = partial(difference, draws=inference.draws, seed=inference.seed, level=inference.level)
     out = pd.DataFrame(index=frame.index)
-    for name, reference in references.items():
-        gains, p = [], []
-        for key in keys:
-            if reference is None or key == reference:
-                gains.append([float("nan")] * 3)
-                p.append(float("nan"))
-                continue
-            mine, theirs = parts[key], parts[reference]
-            found = difference(mine, theirs, "dice", inference.draws, inference.seed, inference.level)
-            gains.append([100 * value for value in found])
-            p.append(paired_p(mine, theirs, "dice"))
-        if name == "real":
-            out[["gain", "gain_low", "gain_high"]] = gains
-        out[f"p_{name}"] = holm(p)
+    gains = against(alone, gap, [float("nan")] * 3)
+    out[["gain", "gain_low", "gain_high"]] = [[100 * value for value in found] for found in gains]
+    out["p_real"] = holm(against(alone, paired_p, float("nan")))
+    out["p_rival"] = holm(against(rival, paired_p, float("nan")))
     out["best_rival"] = [index == best for index in frame.index]
     alpha = 1 - inference.level
     out["mark"] = [
