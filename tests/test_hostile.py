@@ -555,6 +555,9 @@ def test_a_training_state_that_is_none(tmp_path, said, monkeypatch):
 # --- settings ---
 
 TEXT = PARAMS.read_text(encoding="utf-8")
+MERGES = "b0: &b0 {x: 1}\n" + "".join(
+    f"b{i}: &b{i} {{<<: [{', '.join([f'*b{i - 1}'] * 10)}]}}\n" for i in range(1, 12)
+)
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
 )
@@ -565,6 +568,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         pytest.param(TEXT.replace("  count: 5", "\tcount: 5"), "line ", id="tab"),
         pytest.param(TEXT + LAUGHS, "a0", id="laughs"),
+        pytest.param(TEXT + MERGES, "line ", id="merges"),
         pytest.param(
             LAUGHS + TEXT.replace("doses: [1024, 2048, 3072]", "doses: *a11"),
             "segmentation.doses.0",

@@ -275,6 +275,7 @@ class Study(Shared):
         return Sections(**{name: getattr(self, name) for name in names})
 
 
+KEYS = 10_000  # a section has at most, what is merged into it counted
 Kind = TypeVar("Kind", bound=BaseModel)
 Settings = TypeVar("Settings", bound=Study)
 
@@ -301,7 +302,7 @@ def load(path: str | Path, kind: type[Settings], profile: str | None = None) -> 
 
 
 class _Once(yaml.SafeLoader):
-    """A key that stands twice in a section is an error. YAML itself would take the last."""
+    """A key that stands twice is an error; YAML takes the last. So are `<<` in `<<` that grow without end."""
 
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -311,6 +312,13 @@ class _Once(yaml.SafeLoader):
                 problem=f"{twice[0]}: expected each key once", problem_mark=node.start_mark
             )
         return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > KEYS:
+            raise yaml.MarkedYAMLError(
+                problem=f"expected at most {KEYS} keys a section", problem_mark=node.start_mark
+            )
 
 
 def resolve(
