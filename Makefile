@@ -50,7 +50,7 @@ test: .venv/installed
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 	@echo "make test: lint, format, types, workflow, documentation and tests all passed"
 
 # Any warning is an error. `.venv/bin/mkdocs serve` shows it while you write.

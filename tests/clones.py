@@ -15,6 +15,13 @@ GIT = {
 }
 REPORTS = ("table1", "table2", "table3", "table4", "table5", "pairing")
 NOTHING = "Nothing to be done"
+REPORT = "The report as a web page and in Markdown"
+TAIL = {"Tables", "Figures", REPORT}  # jobs that end every change
+METHODS = (
+    "pig",
+    "ddim",
+    "segguided-varied",
+)  # of the study: paired or not, with masks of its own or varied ones
 
 
 def environment(**more):
@@ -45,15 +52,14 @@ def edit(path, old, new):
 
 
 def change(clone, key, value):
-    """Give `key` (section.name) of profile smoke another value in params.yaml; returns the old text."""
+    """Give `key` (section.name) of the clone's profile another value in params.yaml."""
     path = clone / "params.yaml"
-    text = path.read_text(encoding="utf-8")
     section, name = key.split(".")
-    params = yaml.safe_load(text)
-    assert value != {**params[section], **params["profiles"]["smoke"].get(section, {})}[name]
-    params["profiles"]["smoke"].setdefault(section, {})[name] = value
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    profile = params["profiles"][params["profile"]]
+    assert value != {**params[section], **profile.get(section, {})}[name]
+    profile[section] = {**profile.get(section, {}), name: value}  # a copy: profiles share sections
     path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
-    return text
 
 
 def stamps(clone):
@@ -62,12 +68,17 @@ def stamps(clone):
     return {str(p.relative_to(clone)): p.stat().st_mtime_ns for p in files}
 
 
+def jobs(shown):
+    """The message of each job that Snakemake names, but of the last, which runs nothing."""
+    found = set(re.findall(r"^Job \d+: (.*)$", shown, flags=re.MULTILINE))
+    return {job for job in found if not job.startswith("All tables, figures")}
+
+
 def planned(clone, *flags):
-    """What Snakemake would run now: the message of each job but the last, which runs nothing."""
+    """What Snakemake would run now."""
     shown = run("snakemake", "--dry-run", *flags, cwd=clone)
-    jobs = set(re.findall(r"^Job \d+: (.*)$", shown, flags=re.MULTILINE))
-    assert bool(jobs) != (NOTHING in shown)
-    return {job for job in jobs if not job.startswith("All tables, figures")}
+    assert (NOTHING in shown) == (not jobs(shown))
+    return jobs(shown)
 
 
 def blocks(page, heading=None):

@@ -4,76 +4,41 @@ import io
 import re
 import subprocess
 import zipfile
+from pathlib import Path
 
 import guard
-import pytest
-from clones import NOTHING, blocks, run, shell
-from PIL import Image
+from clones import NOTHING, TAIL, blocks, jobs, run
+from tiny import FILE, NAME
 
 from pig.data.archive import read_archive
-from pig.data.phantom.phantom import phantom
 from pig.report.page import png
-
-NAME = "-".join(
-    ["Doe", "Jane", "1961"]
-)  # begins each patient's id; not in one piece, since git has this file
-FILE = "-".join(["accession", "4711"])  # begins each file's name
-MARK = "::: block"
-
-
-@pytest.fixture(scope="module")
-def day(fresh, tmp_path_factory):
-    """The folder in which the page was run, and what each of its blocks said."""
-    place = tmp_path_factory.mktemp("day")
-    private(place / "dbt")
-    first = run("git", "rev-list", "--max-parents=0", "HEAD", cwd=fresh).strip()
-    run("git", "init", "--quiet", "--bare", "--initial-branch", "main", "hub.git", cwd=place)
-    run("git", "push", "--quiet", str(place / "hub.git"), f"{first}:refs/heads/main", cwd=fresh)
-    placeholders = {
-        "git@git.example.org:lab/pig.git": place / "hub.git",
-        "/mnt/lab/dbt": place / "dbt",
-        "/mnt/lab/store": place / "store",
-        "make .venv": "true",
-        "*demo": "*smoke",
-    }
-    script = "".join(f"echo '{MARK}'\n{block}" for block in blocks("day.md"))
-    return place, shell(f"exec 2>&1\n{script}", place, placeholders).split(f"{MARK}\n")[1:]
-
-
-def private(folder):
-    """Images and masks of eight patients, two each, and the table that names them."""
-    pairs = phantom(patients=8, views=["CC"], slices=2, size=48, seed=1)
-    lines = ["stem,patient"]
-    for top in ("images", "masks"):
-        (folder / top).mkdir(parents=True)
-    for number, patient in enumerate(pairs.table["patient"]):
-        stem = f"{FILE}{number:02d}"
-        Image.fromarray(pairs.images[number]).save(folder / f"images/{stem}.png")
-        Image.fromarray(pairs.masks[number]).save(folder / f"masks/{stem}.png")
-        lines.append(f"{stem},{NAME}-{patient}")
-    (folder / "patients.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def said(day, command):
     """What the block said that holds `command`."""
     (number,) = [number for number, block in enumerate(blocks("day.md")) if command in block]
-    return day[1][number]
+    return day.said[number]
 
 
 def test_every_block_was_run(day):
-    assert len(day[1]) == len(blocks("day.md"))
-    assert (day[0] / "tables.zip").exists()
+    assert len(day.said) == len(blocks("day.md"))
+    assert (day.place / "tables.zip").exists()
 
 
 def test_private_pairs_are_in_the_study_and_travel(day):
-    for name in ("ada", "bo"):
-        pairs = read_archive(day[0] / name / "data/dbt.zip")
+    for clone in (day.ada, day.bo):
+        pairs = read_archive(clone / "data/dbt.zip")
         assert (len(pairs), pairs.table["patient"].nunique()) == (16, 8)
-    assert "16 pairs of 8 patients" in (day[0] / "ada/reports/study.md").read_text(encoding="utf-8")
+    assert "16 pairs of 8 patients" in (day.ada / "reports/study.md").read_text(encoding="utf-8")
 
 
 def test_a_colleague_who_pulled_has_nothing_to_do(day):
     assert NOTHING in said(day, "cd bo")
+
+
+def test_an_experiment_reruns_just_what_depends_on_its_number(day):
+    assert jobs(said(day, "dvc exp run")) == {"Do mask and image belong together?", *TAIL}
+    assert {Path(name).stem for name in day.changed} == {"pairing", "table3", "study", "index"}
 
 
 def test_the_comparison_tells_the_number_and_what_it_did(day):
@@ -87,12 +52,12 @@ def test_the_comparison_tells_the_number_and_what_it_did(day):
 
 
 def test_tables_of_both_are_the_same_and_published(day):
-    with zipfile.ZipFile(day[0] / "tables.zip") as published:
+    with zipfile.ZipFile(day.place / "tables.zip") as published:
         names = [name for name in published.namelist() if not name.endswith("/")]
         assert {"reports/table2.tex", "reports/table3.csv", "reports/study.md"} <= set(names)
         for name in names:
-            assert published.read(name) == (day[0] / "ada" / name).read_bytes(), name
-            assert published.read(name) == (day[0] / "bo" / name).read_bytes(), name
+            assert published.read(name) == (day.ada / name).read_bytes(), name
+            assert published.read(name) == (day.bo / name).read_bytes(), name
 
 
 def test_no_name_and_no_image_has_reached_git(day):
@@ -101,7 +66,7 @@ def test_no_name_and_no_image_has_reached_git(day):
     DVC leaves the arguments of an experiment, pickled, in no commit: bytes, but no picture and no archive.
     """
     names = [text.encode() for text in (NAME, FILE)]
-    for repository in (day[0] / name for name in ("hub.git", "ada", "bo")):
+    for repository in (day.hub, day.ada, day.bo):
         listed = run("git", "rev-list", "--all", "--reflog", "--objects", cwd=repository)
         path_of = dict(line.split(" ", 1) for line in listed.splitlines() if " " in line)
         blobs = dict(objects(repository))
@@ -114,50 +79,31 @@ def test_no_name_and_no_image_has_reached_git(day):
 
 
 def test_what_the_day_put_into_git_is_settings_hashes_and_reports_without_real_slices(day):
-    command = [
-        "git",
-        "log",
-        "--all",
-        "--format=",
-        "--name-only",
-        "--diff-filter=d",
-        "main",
-        "--not",
-        first(day),
-    ]
-    files = {name for name in run(*command, cwd=day[0] / "bo").splitlines() if name}
+    first = run("git", "rev-list", "--max-parents=0", "main", cwd=day.hub).strip()
+    command = ["git", "log", "--all", "--format=", "--name-only", "--diff-filter=d", "main", "--not", first]
+    files = set(filter(None, run(*command, cwd=day.hub).splitlines()))
     figures = {name for name in files if name.endswith(".png")}
-    assert {re.sub("reports/figures/(.*).png", r"\1", name) for name in figures} == {
-        "progression", "curves", "table1", "table2", "doses",
-    }  # fmt: skip
-    texts = {
-        name
-        for name in files - figures
-        if not re.fullmatch(r"reports/([a-z0-9]+\.(csv|json|md|tex)|index\.html)", name)
-    }
-    assert texts == {"params.yaml", "dvc.lock", ".dvc/config", "data/dbt.zip.dvc"}
-    page = (day[0] / "bo/reports/index.html").read_text(encoding="utf-8")
+    names = ("progression", "curves", "table1", "table2", "doses")
+    assert figures == {f"reports/figures/{name}.png" for name in names}
+    reports = re.compile(r"reports/([a-z0-9]+\.(csv|json|md|tex)|index\.html)")
+    others = {name for name in files - figures if not reports.fullmatch(name)}
+    assert others == {"params.yaml", "dvc.lock", ".dvc/config", "data/dbt.zip.dvc"}
+    page = (day.bo / "reports/index.html").read_text(encoding="utf-8")
     assert "Slices of this data set stay out of reports" in page
-    slices = read_archive(day[0] / "bo/data/dbt.zip").images
-    assert not any(png(image) in page for image in slices)
+    assert not any(png(image) in page for image in read_archive(day.bo / "data/dbt.zip").images)
     for name in ("data", "pairs", "copies"):
-        assert (day[0] / f"bo/runs/dbt/figures/{name}.png").is_file()
-
-
-def first(day):
-    return run("git", "rev-list", "--max-parents=0", "main", cwd=day[0] / "hub.git").strip()
+        assert (day.bo / f"runs/dbt/figures/{name}.png").is_file()
 
 
 def objects(repository):
     """Hash and content of every blob that git has."""
-    command = ["git", "cat-file", "--batch-all-objects", "--unordered"]
-    listed = subprocess.run(
-        [*command, "--batch-check"], cwd=repository, capture_output=True, check=True
-    ).stdout
-    read = io.BytesIO(
-        subprocess.run([*command, "--batch"], cwd=repository, capture_output=True, check=True).stdout
-    )
-    for _ in listed.splitlines():
+
+    def cat(form):
+        command = ["git", "cat-file", "--batch-all-objects", "--unordered", form]
+        return subprocess.run(command, cwd=repository, capture_output=True, check=True).stdout
+
+    read = io.BytesIO(cat("--batch"))
+    for _ in cat("--batch-check").splitlines():
         blob, kind, size = read.readline().decode().split()
         content = read.read(int(size) + 1)[:-1]
         if kind == "blob":

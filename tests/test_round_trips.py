@@ -1,7 +1,7 @@
-"""Round trips: experiments, a kill, two people who merge, object storage, with real git, dvc and snakemake.
+"""Round trips: a changed number, a kill, two people who merge, object storage, with real git, dvc and snakemake.
 
-They start from the study of tests/test_workflow.py, which holds what one clone promises, and leave it as it is. The
-commands are those of docs/data.md, read from the page.
+They start from the study of tests/test_day.py and leave its clones as they are. The commands are those of docs/data.md,
+read from the page.
 """
 
 import json
@@ -18,110 +18,85 @@ import boto3
 import pandas as pd
 import pytest
 import yaml
-from clones import BIN, NOTHING, ROOT, blocks, commit, edit, environment, planned, run, shell, stamps
+from clones import (
+    BIN,
+    NOTHING,
+    ROOT,
+    TAIL,
+    blocks,
+    commit,
+    edit,
+    environment,
+    jobs,
+    planned,
+    run,
+    shell,
+    stamps,
+)
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
+from tiny import FILE, NAME
 
 from pig.data.archive import read_archive
 
-DRAWS = {
-    "table2",
-    "table3",
-    "figures/table2",
-    "figures/doses",
-    "study",
-    "index",
-}  # what depends on statistics.draws
-RING = {"pairing", "table3", "study", "index"}  # and on pairing.ring
+PAIRING = "Do mask and image belong together?"
 
 
-@pytest.fixture(scope="module")
-def hub(kept):
-    """The repository that all push to, and the folder that is their remote."""
-    place = kept[0].parent
-    run("git", "clone", "--quiet", "--bare", str(kept[0]), "hub.git", cwd=place)
-    return SimpleNamespace(git=place / "hub.git", store=place / "remote", branch=branch_of(kept[0]))
-
-
-def branch_of(clone):
-    return run("git", "branch", "--show-current", cwd=clone).strip()
-
-
-def join(hub, name):
+def join(day, name):
     """A clone of somebody who has pulled everything."""
-    run("git", "clone", "--quiet", str(hub.git), name, cwd=hub.git.parent)
-    clone = hub.git.parent / name
-    run("dvc", "remote", "add", "--default", "--local", "store", str(hub.store), cwd=clone)
+    clone = day.place / name
+    run("git", "clone", "--quiet", str(day.hub), str(clone), cwd=day.place)
     run("dvc", "pull", cwd=clone)
     return clone
 
 
-def remade(clone, before):
-    """What is written now and was not `before`: reports by their stem, other files by their name."""
-    names = {name for name, when in stamps(clone).items() if before.get(name) != when}
-    return {re.sub(r"^reports/(.*)\.\w+$", r"\1", name) for name in names}
-
-
-def settings(clone):
-    return yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
+def changed(clone):
+    """The reports that say something else than those in git."""
+    return set(run("git", "diff", "--name-only", "--", "reports", cwd=clone).split())
 
 
 def contents(clone, *names):
     return [(clone / "reports" / name).read_bytes() for name in names]
 
 
-# --- one number, as an experiment ---
+# --- one number ---
 
 
 @pytest.fixture(scope="module")
-def ada(hub):
-    """A clone after an experiment with one number; what was there before; what DVC said."""
-    clone = join(hub, "ada")
-    before = stamps(clone)
-    shown = run("dvc", "exp", "run", "--name", "few-draws", "-S", "statistics.draws=300", cwd=clone)
-    return clone, before, shown
+def cy(day):
+    """A clone after `dvc repro` with one other number, and what was said."""
+    clone = join(day, "cy")
+    edit(clone / "params.yaml", "draws: 2000", "draws: 300")
+    return clone, run("dvc", "repro", cwd=clone)
 
 
-def test_an_experiment_reruns_just_what_depends_on_its_number(ada):
-    clone, before, shown = ada
-    assert "few-draws" in shown
-    assert remade(clone, before) == DRAWS
+def test_dvc_runs_a_change_and_shows_what_it_did(cy):
+    clone, said = cy
+    assert "Running stage" in said and jobs(said) == TAIL
+    names = {"table2", "table3", "figures/table2", "figures/doses", "study", "index"}
+    assert {re.sub(r"reports/(.*)\.\w+", r"\1", name) for name in changed(clone)} == names
     assert planned(clone) == set()
-    assert settings(clone)["statistics"]["draws"] == 300
-
-
-def test_an_experiment_is_shown_beside_its_baseline(ada):
-    clone = ada[0]
-    (baseline,) = json.loads(run("dvc", "exp", "show", "--json", cwd=clone))[1:]
-    (found,) = baseline["experiments"]
-    assert found["name"] == "few-draws"
-    draws = [
-        each["data"]["params"]["params.yaml"]["data"]["statistics"]["draws"]
-        for each in (baseline, found["revs"][0])
-    ]
-    assert draws == [2000, 300]
+    assert "up to date" in run("dvc", "status", cwd=clone)
     params = json.loads(run("dvc", "params", "diff", "--json", cwd=clone))
     assert params == {"params.yaml": {"statistics.draws": {"old": 2000, "new": 300, "diff": -1700}}}
     metrics = json.loads(run("dvc", "metrics", "diff", "--json", cwd=clone))
     assert list(metrics) == ["reports/table2.json"]  # metrics of Table 3 have no intervals
-    assert (
-        json.loads(run("dvc", "exp", "diff", "--json", "HEAD", "few-draws", cwd=clone))["metrics"] == metrics
-    )
-    run("dvc", "plots", "diff", "HEAD", "few-draws", cwd=clone)
-    assert "few-draws" in (clone / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert "reports/table4.json" in run("dvc", "metrics", "show", "--json", cwd=clone)
+    assert "WARNING" not in run("dvc", "plots", "diff", "HEAD", cwd=clone)
+    page = (clone / "dvc_plots/index.html").read_text(encoding="utf-8")
+    assert "Table 1" in page and "Table 2" in page
 
 
 # --- a kill in the middle ---
 
 
 @pytest.fixture(scope="module")
-def bo(hub):
+def di(day):
     """A clone in which `dvc repro` after a changed number was killed between two jobs, and went on; what was said."""
-    clone = join(hub, "bo")
+    clone = join(day, "di")
     run("git", "switch", "--quiet", "--create", "bo", cwd=clone)
-    edit(clone / "params.yaml", "ring: 0.06", "ring: 0.08")
-    before = stamps(clone)
-    log = clone.parent / "bo.log"
+    edit(clone / "params.yaml", "ring: 0.1 ", "ring: 0.08 ")
+    log = day.place / "di.log"
     with log.open("w") as file:
         job = subprocess.Popen(
             [BIN / "dvc", "repro"],
@@ -131,23 +106,22 @@ def bo(hub):
             stderr=file,
             start_new_session=True,
         )
-        while not re.search(r"^Job \d+: Table 3$", log.read_text(), flags=re.MULTILINE):
+        while not re.search(r"^Job \d+: Tables$", log.read_text(), flags=re.MULTILINE):
             assert job.poll() is None, log.read_text()
             time.sleep(0.05)
         os.killpg(job.pid, signal.SIGKILL)
         assert job.wait() == -signal.SIGKILL
-    first = remade(clone, before)
+    first = changed(clone)
     locked = run("dvc", "repro", cwd=clone, code=255)
-    at_kill = stamps(clone)
-    shell("\n".join(blocks("data.md", "After a kill")), clone)
-    return clone, SimpleNamespace(first=first, locked=locked, second=remade(clone, at_kill))
+    again = shell("\n".join(blocks("data.md", "After a kill")), clone)
+    return clone, SimpleNamespace(first=first, locked=locked, again=again)
 
 
-def test_a_killed_run_goes_on_after_the_jobs_that_were_finished(bo):
-    clone, killed = bo
-    assert killed.first == {"pairing"}
+def test_a_killed_run_goes_on_after_the_jobs_that_were_finished(di):
+    clone, killed = di
+    assert killed.first == {"reports/pairing.csv"}
     assert "--unlock" in killed.locked
-    assert killed.second == RING - {"pairing"}
+    assert jobs(killed.again) == TAIL
     assert planned(clone) == set()
     assert "up to date" in run("dvc", "status", cwd=clone)
 
@@ -156,25 +130,24 @@ def test_a_killed_run_goes_on_after_the_jobs_that_were_finished(bo):
 
 
 @pytest.fixture(scope="module")
-def merged(hub, ada, bo):
+def merged(cy, di):
     """Her clone after both pushed and she merged by the page; the results of both; what git said and what was run."""
-    run("git", "checkout", "--quiet", "HEAD", "--", "params.yaml", cwd=ada[0])  # DVC's layout would conflict
-    edit(ada[0] / "params.yaml", "draws: 2000", "draws: 300")
-    assert "up to date" in run("dvc", "status", cwd=ada[0])
-    for clone, name in ((ada[0], "Fewer draws"), (bo[0], "A wider ring")):
-        commit(clone, name)
-        run("dvc", "push", cwd=clone)
-        run("git", "push", "--quiet", "origin", "HEAD", cwd=clone)
-    clone = ada[0]
-    both = [contents(person, "table2.csv", "pairing.csv", "table3.csv") for person in (clone, bo[0])]
+    clone, other = cy[0], di[0]
+    for person, name in ((clone, "Fewer draws"), (other, "A wider ring")):
+        commit(person, name)
+        run("dvc", "push", cwd=person)
+        run("git", "push", "--quiet", "origin", "HEAD", cwd=person)
+    both = [contents(person, "table2.csv", "pairing.csv", "table3.csv") for person in (clone, other)]
     before = stamps(clone)
     (script,) = blocks("data.md", "Two people, two results")
     resolve, make = script.split("dvc repro\n")
     said = shell(resolve, clone)
     plan = planned(clone)
-    shown = shell(f"dvc repro\n{make}", clone)
-    again = {name for name in remade(clone, before) if name.startswith("runs/")}
-    return SimpleNamespace(clone=clone, both=both, said=said, plan=plan, shown=shown, runs_remade=again)
+    shell(f"dvc repro\n{make}", clone)
+    remade = {
+        name for name, when in stamps(clone).items() if name.startswith("runs") and before.get(name) != when
+    }
+    return SimpleNamespace(clone=clone, both=both, said=said, plan=plan, remade=remade)
 
 
 def test_two_results_conflict_in_what_is_made_and_not_in_the_settings(merged):
@@ -184,18 +157,15 @@ def test_two_results_conflict_in_what_is_made_and_not_in_the_settings(merged):
 
 
 def test_a_merge_makes_anew_just_what_the_other_side_changed(merged):
-    assert {re.sub(r"\?$", "", job) for job in merged.plan} == {
-        "Do mask and image belong together",
-        "Table 3",
-        "The report as a web page and in Markdown",
-    }
-    assert merged.runs_remade == set()
+    assert merged.plan == {PAIRING, *TAIL}
+    assert merged.remade and all("/figures/" in name for name in merged.remade)
 
 
 def test_a_merge_holds_both_changes(merged):
     clone, (hers, his) = merged.clone, merged.both
+    settings = yaml.safe_load((clone / "params.yaml").read_text(encoding="utf-8"))
     locked = yaml.safe_load((clone / "dvc.lock").read_text(encoding="utf-8"))["stages"]["study"]
-    for params in (settings(clone), locked["params"]["params.yaml"]):
+    for params in (settings, locked["params"]["params.yaml"]):
         assert (params["statistics"]["draws"], params["pairing"]["ring"]) == (300, 0.08)
     table2, pairing, table3 = contents(clone, "table2.csv", "pairing.csv", "table3.csv")
     assert table2 == hers[0] != his[0]
@@ -206,9 +176,9 @@ def test_a_merge_holds_both_changes(merged):
     assert run("git", "status", "--porcelain", cwd=clone) == ""
 
 
-def test_each_branch_checked_out_and_pulled_has_nothing_to_do(hub, merged, bo):
-    clone = bo[0]
-    run("git", "switch", "--quiet", hub.branch, cwd=clone)
+def test_each_branch_checked_out_and_pulled_has_nothing_to_do(merged, di):
+    clone = di[0]
+    run("git", "switch", "--quiet", "main", cwd=clone)
     run("git", "pull", "--quiet", cwd=clone)
     run("dvc", "pull", cwd=clone)
     assert planned(clone) == set()
@@ -223,20 +193,12 @@ def test_each_branch_checked_out_and_pulled_has_nothing_to_do(hub, merged, bo):
 # --- remotes ---
 
 
-def beside(study, place):
-    """A clone at `place` that uses the study's own cache: its files need no copy."""
-    run("git", "clone", "--quiet", str(study), str(place), cwd=study)
-    run("dvc", "cache", "dir", "--local", str(study / ".dvc/cache"), cwd=place)
-    return place
-
-
-def test_a_folder_becomes_the_remote_under_the_guards_eyes(kept, tmp_path):
-    clone = beside(kept[0], tmp_path / "here")
-    (watch,) = blocks("data.md", "Private data")
-    (share,) = blocks("data.md", "A remote in a folder")
-    shell(watch, clone)
-    assert re.search(r"\d+ files pushed", shell(share, clone, {"/mnt/lab/store": tmp_path / "store"}))
-    assert "in sync" in run("dvc", "status", "--cloud", cwd=clone)
+def test_a_folder_as_a_remote_and_the_guard_are_commands_of_the_day(day):
+    done = "".join(blocks("day.md")).splitlines()
+    for heading in ("Private data", "A remote in a folder"):
+        (block,) = blocks("data.md", heading)
+        assert [line for line in block.splitlines() if line not in done] == []
+    assert "in sync" in run("dvc", "status", "--cloud", cwd=day.ada)
 
 
 @pytest.fixture
@@ -246,10 +208,7 @@ def s3(tmp_path):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    env = {
-        **os.environ,
-        "INITIAL_NO_AUTH_ACTION_COUNT": "4",
-    }  # the four calls below; then only the key's owner
+    env = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "4"}  # the calls below; then only the key's owner
     with (tmp_path / "moto.log").open("w") as log:
         server = subprocess.Popen(
             [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)], env=env, stdout=log, stderr=log
@@ -275,13 +234,16 @@ def s3(tmp_path):
             server.wait()
 
 
-def test_a_study_travels_through_s3_with_keys_in_the_local_config_alone(kept, s3, tmp_path):
+def test_a_study_travels_through_s3_with_keys_in_the_local_config_alone(study, s3, tmp_path):
     alone = {name: None for name in os.environ if name.startswith("AWS_")}  # no keys but those of the clone
     alone |= {"HOME": str(tmp_path), "AWS_EC2_METADATA_DISABLED": "true"}
     shared, keys, finds = blocks("data.md", "A remote in S3, or what speaks its language")
     places = {"s3://bucket/study": "s3://pig/study", "https://s3.example.org": s3.url}
 
-    here, there = beside(kept[0], tmp_path / "here"), tmp_path / "there"
+    here, there = tmp_path / "here", tmp_path / "there"
+    run("git", "clone", "--quiet", str(study), str(here), cwd=tmp_path)
+    run("dvc", "cache", "dir", "--local", str(study / ".dvc/cache"), cwd=here)  # its files need no copy
+    run("dvc", "remote", "remove", "store", cwd=here)
     shell(shared, here, places, **alone)
     assert "Unable to locate credentials" in run("dvc", "push", cwd=here, code=255, **alone)
     shell(keys, here, {"KEY_ID": s3.id, "SECRET_KEY": "wrong"}, **alone)
@@ -328,10 +290,10 @@ def told(path):
 
 def test_no_report_names_a_patient_or_a_slice(study):
     """Neither what this study generated nor what the repository has committed, which is of 100 virtual patients."""
-    table = read_archive(study / "runs/smoke/pairs.zip").table
-    split = pd.read_csv(study / "runs/smoke/split.csv", dtype=str)
-    assert set(table["id"]) == set(split["id"]) and len(table) == 32
-    names = {*table["patient"], *table["id"], *(f"p{patient:04d}" for patient in range(100))}
+    table = read_archive(study / "data/dbt.zip").table
+    split = pd.read_csv(study / "runs/dbt/split.csv", dtype=str)
+    assert set(table["id"]) == set(split["id"]) and len(table) == 16
+    names = {NAME, FILE, *table["patient"], *table["id"], *(f"p{patient:04d}" for patient in range(100))}
     reports = [path for top in (study, ROOT) for path in (top / "reports").rglob("*") if path.is_file()]
     assert len(reports) > 40
     for path in reports:

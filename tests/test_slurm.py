@@ -7,17 +7,15 @@ The tests marked `slurm` start that Slurm (tests/slurm/cluster.py) and take a qu
 import os
 import re
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
+from clones import BIN, NOTHING, ROOT, environment, run
 from slurm.cluster import cluster, installed
 
-ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
 PROFILE = ROOT / "profiles/slurm"
+SMOKE = ("snakemake", "--snakefile", str(ROOT / "Snakefile"), "--config", "profile=smoke")
 ASKED = ("threads", "mem_mb", "runtime", "gpu")
 
 
@@ -31,18 +29,10 @@ def rules():
     return found
 
 
-def command_of(snakefile, method):
-    return ["snakemake", "--snakefile", str(snakefile), "--config", "profile=smoke", f"methods=[{method}]"]
-
-
-def snakemake(folder, *flags, method="pig", path=BIN, snakefile=ROOT / "Snakefile", code=0):
+def snakemake(folder, *flags, method="pig", path=BIN, code=0):
     """What `snakemake` prints in `folder`; it must end with `code`. Programs in `path` come before all others."""
-    programs = os.pathsep.join([str(path), str(BIN), os.environ["PATH"]])
-    env = {**os.environ, "PATH": programs, "PYTHONPATH": str(ROOT)}
-    command = [*command_of(snakefile, method), *flags]
-    done = subprocess.run(command, cwd=folder, env=env, text=True, capture_output=True, check=False)
-    assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout + done.stderr
+    programs = os.pathsep.join([str(path), environment()["PATH"]])
+    return run(*SMOKE, f"methods=[{method}]", *flags, cwd=folder, code=code, PATH=programs)
 
 
 def put(folder, **programs):
@@ -134,11 +124,10 @@ def test_on_one_machine_a_job_asks_for_a_gpu_that_is_there(tmp_path, host, gpus)
     rule = "rule job:\n    output: 'job'\n    resources: gpu=GPU\n    shell: 'touch {output}'\n"
     file = put(tmp_path / "bin", **host).parent / "Snakefile"
     file.write_text(f"configfile: '{ROOT / 'params.yaml'}'\ninclude: '{common}'\n{rule}", encoding="utf-8")
-    printed = snakemake(tmp_path, "--dry-run", "--cores", "1", path=tmp_path / "bin", snakefile=file)
+    printed = snakemake(tmp_path, "--snakefile", str(file), "--dry-run", path=tmp_path / "bin")
     assert re.findall(r"gpu=(\d)", printed) == [str(gpus)]
 
 
-slurm = pytest.mark.slurm
 opted_in = pytest.mark.skipif(
     os.environ.get("PIG_TEST_SLURM") != "1" or not installed(),
     reason="starts a Slurm: set PIG_TEST_SLURM=1, with slurm-wlm and munge installed",
@@ -162,7 +151,7 @@ def jobs_of(printed):
     return re.findall(r"Job (\d+) has been submitted with SLURM jobid (\d+)", printed)
 
 
-@slurm
+@pytest.mark.slurm
 @opted_in
 def test_the_study_runs_on_slurm(node, tmp_path):
     printed = snakemake(tmp_path, *HERE, method="ddim")
@@ -171,10 +160,10 @@ def test_the_study_runs_on_slurm(node, tmp_path):
     assert local == 2
     assert len(jobs_of(printed)) == steps - local - 1  # the last is the target
     assert (tmp_path / "reports/study.md").is_file() and (tmp_path / "reports/table2.csv").is_file()
-    assert "Nothing to be done" in snakemake(tmp_path, *HERE, method="ddim")
+    assert NOTHING in snakemake(tmp_path, *HERE, method="ddim")
 
 
-@slurm
+@pytest.mark.slurm
 @opted_in
 def test_a_training_that_the_time_limit_stops_goes_on_where_it_was(node, tmp_path):
     """Its first attempt is halted as soon as there is something to go on from, and its limit set to a minute."""
@@ -183,30 +172,19 @@ def test_a_training_that_the_time_limit_stops_goes_on_where_it_was(node, tmp_pat
     more.write_text(yaml.safe_dump({"profiles": {"smoke": {"training": steps}}}), encoding="utf-8")
     local = ["--workflow-profile", str(ROOT / "profiles/default"), "--cores", "1"]
     snakemake(tmp_path, *local, "--", "runs/smoke/split.csv")
-    command = [
-        *command_of(ROOT / "Snakefile", "pig"),
-        *HERE,
-        "--configfile",
-        str(more),
-        "--",
-        TARGETS["train"],
-    ]
+    command = [*SMOKE, "methods=[pig]", *HERE, "--configfile", str(more), "--", TARGETS["train"]]
     printed, state = tmp_path / "printed", tmp_path / "scratch/smoke/fold0/guider.pt"
     with printed.open("w") as out:
-        running = subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]], cwd=tmp_path, stdout=out, stderr=out
-        )
+        running = subprocess.Popen(command, cwd=tmp_path, env=environment(), stdout=out, stderr=out)
         try:
             while not state.exists():
                 assert running.poll() is None, printed.read_text()
                 time.sleep(0.1)
             [(_, first)] = jobs_of(printed.read_text())
-            asked = subprocess.run(
-                ["scontrol", "show", "job", first], capture_output=True, text=True, check=True
-            )
-            assert "mem=16000M" in asked.stdout and "gres:gpu:1" in asked.stdout
-            subprocess.run(["scancel", "--signal=STOP", first], check=True)
-            subprocess.run(["scontrol", "update", f"JobId={first}", "TimeLimit=1"], check=True)
+            asked = run("scontrol", "show", "job", first, cwd=tmp_path)
+            assert "mem=16000M" in asked and "gres:gpu:1" in asked
+            run("scancel", "--signal=STOP", first, cwd=tmp_path)
+            run("scontrol", "update", f"JobId={first}", "TimeLimit=1", cwd=tmp_path)
             assert running.wait() == 0, printed.read_text()
         finally:
             running.kill()

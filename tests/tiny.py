@@ -1,16 +1,26 @@
-"""A study of minutes in seconds: every network of profile smoke, trained by the verbs on the smallest phantom."""
+"""A study of minutes in seconds: every network of profile smoke, trained by the verbs on the smallest phantom.
+
+And the private images of tests/test_day.py.
+"""
 
 import json
 import shutil
 from pathlib import Path
 
+from PIL import Image
+
 from pig.cli.main import main
 from pig.core.params import load, to_json
 from pig.data.archive import read_archive
 from pig.data.pairs import Pairs
+from pig.data.phantom.phantom import phantom
 from pig.models.table import METHODS, NETS, Params, order
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
+NAME = "-".join(
+    ["Doe", "Jane", "1961"]
+)  # begins each patient's id; not in one piece, since git has this file
+FILE = "-".join(["accession", "4711"])  # begins each file's name
 
 
 def make(root: Path) -> Path:
@@ -34,15 +44,30 @@ def fold_of(root: Path) -> Path:
 
 
 def sample(root: Path, method: str, out: Path, count: int, first: int = 0, **changed: object) -> Pairs:
-    """What `pig sample` writes to OUT, with the settings of profile smoke but for those that are `changed`."""
+    """What `pig sample` writes to OUT, and its report beside it, with profile smoke but for what is `changed`."""
     cfg = json.loads(to_json(load(PARAMS, Params, "smoke"), "sampling"))
     cfg["sampling"] |= changed
     models = [fold_of(root) / f"{net}.safetensors" for net in METHODS[method].nets]
     data = ["--pairs", root / "runs/smoke/pairs.zip", "--split", root / "runs/smoke/split.csv"]
-    wanted = ["--count", count, "--first", first, "--cfg", json.dumps(cfg), "--out", out]
-    call("sample", method, "--models", *models, *(data if METHODS[method].masks else []), *wanted)
+    wanted = ["--count", count, "--first", first, "--cfg", json.dumps(cfg)]
+    written = ["--out", out, "--report", out.with_suffix(".json")]
+    call("sample", method, "--models", *models, *(data if METHODS[method].masks else []), *wanted, *written)
     return read_archive(out)
 
 
 def call(*arguments: object) -> None:
     assert main([str(argument) for argument in arguments]) == 0
+
+
+def private(folder):
+    """Images and masks of eight patients, two each, and the table that names them."""
+    pairs = phantom(patients=8, views=["CC"], slices=2, size=48, seed=1)
+    lines = ["stem,patient"]
+    for top in ("images", "masks"):
+        (folder / top).mkdir(parents=True)
+    for number, patient in enumerate(pairs.table["patient"]):
+        stem = f"{FILE}{number:02d}"
+        Image.fromarray(pairs.images[number]).save(folder / f"images/{stem}.png")
+        Image.fromarray(pairs.masks[number]).save(folder / f"masks/{stem}.png")
+        lines.append(f"{stem},{NAME}-{patient}")
+    (folder / "patients.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
