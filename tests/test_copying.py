@@ -259,14 +259,8 @@ def test_verb_finds_the_copy_among_the_folds_training_pairs(files):
 def test_verb_writes_all_or_nothing(files, capsys):
     folder, _, _ = files
     job = ["copies", "--pairs", f"{folder}/real.zip", "--split", f"{folder}/split.csv", "--fold", "1"]
-    job += [
-        "--generated",
-        f"{folder}/pig.zip",
-        f"{folder}/none.zip",
-        "--out",
-        f"{folder}/0.csv",
-        f"{folder}/1.csv",
-    ]
+    job += ["--generated", f"{folder}/pig.zip", f"{folder}/none.zip"]
+    job += ["--out", f"{folder}/0.csv", f"{folder}/1.csv"]
     assert main(job) == 2
     assert "--out: expected 3 files" in capsys.readouterr().err
     assert main([*job, f"{folder}/2.csv"]) == 2

@@ -338,6 +338,7 @@ def test_verb_names_what_is_missing_or_broken(inputs, tmp_path, monkeypatch, cap
         (["--frames", "x.npz", "--out", "progression.png"], "x.npz"),
         ([*inputs["table2"], "--table1", "none.csv", "--out", "table2.png", "table1.png"], "none.csv"),
         (["--table1", "table2.csv", "--out", "table1.png"], "table2.csv"),
+        ([*inputs["table2"], "--out", "table2.png", "./table2.png"], "table2.png"),
     ):
         assert main(["figures", *arguments, "--cfg", CFG]) == 2
         (line,) = capsys.readouterr().err.splitlines()

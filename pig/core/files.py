@@ -46,9 +46,12 @@ def atomic(path: str | Path, mode: str = "wb") -> Iterator[IO[Any]]:
 
 @contextmanager
 def atomics(paths: Iterable[str | Path], mode: str = "wb") -> Iterator[list[IO[Any]]]:
-    """`atomic` for several files: an error in the block leaves all as they were."""
+    """`atomic` for several files: an error in the block leaves all as they were. InputError if two are the same."""
+    files = [*map(Path, paths)]
+    if twice := [path for path in files if files.count(path) > 1]:
+        raise InputError(f"{twice[0]}: expected different files to write, found it twice")
     with ExitStack() as stack:
-        yield [stack.enter_context(atomic(path, mode)) for path in paths]
+        yield [stack.enter_context(atomic(path, mode)) for path in files]
 
 
 def _umask() -> int:
