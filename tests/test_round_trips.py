@@ -96,14 +96,8 @@ def di(day):
     edit(clone / "params.yaml", "ring: 0.1 ", "ring: 0.08 ")
     log = day.place / "di.log"
     with log.open("w") as file:
-        job = subprocess.Popen(
-            [BIN / "dvc", "repro"],
-            cwd=clone,
-            env=environment(),
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
+        where = {"cwd": clone, "env": environment(), "stdout": file, "stderr": file}
+        job = subprocess.Popen([BIN / "dvc", "repro"], **where, start_new_session=True)
         while not re.search(r"^Job \d+: Tables$", log.read_text(), flags=re.MULTILINE):
             assert job.poll() is None, log.read_text()
             time.sleep(0.05)
