@@ -144,15 +144,15 @@ def test_a_new_rival_is_a_file_a_row_and_a_section_and_reruns_no_other(clone):
         jobs = planned(clone)
     finally:
         twin.unlink()
-    kinds = [
+    made = [
         "Train the twin",
         "Sample .* with twin",
         "Join .* of twin",
-        "Features .*: twin",
+        "Features of twin",
         "Distance .*: twin",
     ]
     tested = ["Segment .*: twin", "Find the lesions", "Nearest neighbours", "Do mask and image"]
-    just(jobs, [*kinds, *tested, *TAIL])
+    just(jobs, [*made, *tested, *TAIL])
 
 
 def costs(study):
