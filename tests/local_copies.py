@@ -29,6 +29,22 @@ def encoded(kind: str, pixels: np.ndarray, **more: object) -> bytes:
     return written(Image.fromarray(pixels).save, kind, **more)
 
 
+# --- any images ---
+
+NOISE = np.random.default_rng(0).integers(1, 255, (40, 60), dtype=np.uint8)  # no blank border
+LESION = np.zeros((40, 60), bool)
+LESION[8:24, 20:36] = True
+
+
+def two_folders(root: Path, *stems: str) -> tuple[Path, Path]:
+    """images/ and masks/ with a good pair of each stem."""
+    for name, pixels in (("images", NOISE), ("masks", LESION)):
+        (root / name).mkdir()
+        for stem in stems:
+            Image.fromarray(pixels).save(root / name / f"{stem}.png")
+    return root / "images", root / "masks"
+
+
 def breast(side: str = "L", seed: int = 0) -> np.ndarray:
     """(H, W) float in [0, 1]: a textured half ellipse at the left edge (right for R), air is 0."""
     y, x = np.mgrid[:H, :W]

@@ -41,22 +41,6 @@ def test_boxes_become_masks_on_the_frame_they_belong_to(tmp_path, classic, codec
         assert opened.mask[opened.stored == 900].all()  # the drawn lesions
 
 
-def test_the_window_is_that_of_the_functional_groups(tmp_path):
-    bcs_dbt(tmp_path, VIEWS, WindowCenter=5, WindowWidth=5)
-    opened = find(tmp_path, "ellipse").slices[0].read()
-    expected = np.clip((opened.stored - 499.5) / 999 + 0.5, 0, 1) * 255
-    np.testing.assert_allclose(opened.grey, expected, atol=0.51)
-
-
-def test_a_region_follows_what_the_box_shows(tmp_path):
-    bcs_dbt(tmp_path)
-    for each in find(tmp_path, "region").slices:
-        opened = each.read()
-        bright = opened.stored == 900
-        assert (opened.mask & bright).sum() / (opened.mask | bright).sum() > 0.6
-        assert each.row["mask_rule"] == "region"
-
-
 @pytest.mark.parametrize(
     ("view", "slices", "lesions"),
     [
@@ -71,13 +55,6 @@ def test_neighbours_of_the_central_slice_share_its_box(tmp_path, view, slices, l
     assert {int(each.row["slice"]): int(each.row["lesions"]) for each in found} == lesions
     masks = [each.read().mask for each in found]
     assert view or all((mask == masks[0]).all() for mask in masks)
-
-
-def test_architectural_distortions_may_be_left_out(tmp_path):
-    bcs_dbt(tmp_path)
-    found = find(tmp_path, "ellipse", distortions=False)
-    assert found.skipped["architectural distortion"] == 1
-    assert sum(int(each.row["lesions"]) for each in found.slices) == 4
 
 
 def test_what_is_missing_is_told_and_the_rest_read(tmp_path):
@@ -130,12 +107,3 @@ def test_the_folder_may_be_that_of_the_files_or_a_manifests(tmp_path):
 def test_the_latest_version_of_a_table_counts(tmp_path):
     names = ["boxes-train.csv", "boxes-train-v2.csv", "boxes-validation-v10.csv", "boxes-validation-v9.csv"]
     assert [path.name for path in latest([tmp_path / name for name in names])] == names[1:3]
-
-
-def test_a_folder_without_tables_is_named(tmp_path):
-    with pytest.raises(InputError, match="BCS-DBT-file-paths"):
-        find(tmp_path, "ellipse")
-    bcs_dbt(tmp_path)
-    (tmp_path / "BCS-DBT-boxes-train-v2.csv").unlink()
-    with pytest.raises(InputError, match="BCS-DBT-boxes"):
-        find(tmp_path, "ellipse")

@@ -10,7 +10,6 @@ import pytest
 from local_copies import LESIONS, Lesion, cbis_dicom, cbis_jpeg, cbis_table, change, write_dicom
 from pydicom.uid import JPEG2000Lossless, RLELossless
 
-from pig.core.errors import InputError
 from pig.data.archive import write_archive
 from pig.data.readers.breast import breast_box
 from pig.data.readers.cbis_ddsm import NO_MASK, find
@@ -94,15 +93,6 @@ def test_an_empty_mask_and_a_broken_file_are_told(tmp_path):
     assert list(pairs.table["side"]) == ["L"]
     kinds = {error.kind for error in rejected}
     assert kinds == {"broken file", "no single file of the image", "empty mask"}
-
-
-def test_a_folder_without_tables_and_a_table_of_something_else_are_named(tmp_path):
-    with pytest.raises(InputError, match="mass_case_description"):
-        find(tmp_path)
-    path = tmp_path / "mass_case_description_test_set.csv"
-    path.write_text("patient_id,a\n1,2\n")
-    with pytest.raises(InputError, match=rf"^{path}: .*'left or right breast'"):
-        find(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ import pandas as pd
 import pytest
 
 from pig.cli.main import ENVIRONMENT, STAGES, VERBS, main, parser
-from pig.cli.verbs.segment import _told as told_by_segment
 from pig.core.params import load, to_json
 from pig.data.archive import write_archive
 from pig.data.pairs import Pairs
@@ -160,31 +159,10 @@ def test_the_last_line_says_what_was_written(archive, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_some_verbs_tell_their_key_number(archive, capsys):
-    assert main(["split", "--pairs", archive, "--out", "split.csv", "--profile", "smoke"]) == 0
-    assert re.match("pig: 2 folds .*8 .*4 .*split.csv", capsys.readouterr().err)
-    head = "id,dose,real,dice\n"
-    tables = ["a,0,300,0.5\nb,0,300,0.25\n", "a,40,300,1.0\nb,40,300,\n", "a,40,0,0.125\nb,40,0,0.0\n"]
-    told = told_by_segment([head + table for table in tables])
-    assert re.findall(r"[\d.]+ %", told) == ["37.5 %", "100.0 %", "6.2 %"]
-
-
 def test_of_several_processes_the_first_speaks(archive, capsys, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     assert main(["merge", archive, "--out", "all.zip"]) == 0
     assert capsys.readouterr() == ("", "")
-
-
-def test_what_was_there_before_was_not_written(archive, tmp_path, capsys):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "all.zip").touch()
-    main(["import", "folder", "--images", "images", "--masks", "images", "--dry-run", "--out", "all.zip"])
-    assert "wrote" not in capsys.readouterr().err
-
-
-def test_errors_are_told_however_quiet(archive, capsys):
-    assert main(["merge", "none.zip", "--out", "all.zip", "-q"]) == 2
-    assert capsys.readouterr().err.startswith("pig: none.zip: ")
 
 
 def test_describe_prints_the_page_or_its_numbers(archive, capsys):

@@ -116,11 +116,6 @@ def test_two_modules_that_change_places_change_the_hash(package, line):
     assert hashed("both") != before
 
 
-def test_imports_are_followed_inside_functions_and_through_dots(package):
-    forget()
-    assert closure("verbs.job") == {"verbs.job", "helper", "leaf", "other"}
-
-
 def test_what_is_left_out_does_not_count_and_what_is_added_does(package):
     wanted = {"without": frozenset({"other"})}, {"also": "7"}
     plain, without, also = hashed(), *(code.code_hash("verbs.job", **each) for each in wanted)

@@ -217,15 +217,3 @@ def test_the_remote_is_the_one_that_dvc_pushes_to(local, url, verdict, word, fol
         (folder / "store").mkdir()
         monkeypatch.setattr(os, "access", lambda path, mode: False)
         assert doctor.remote()[0] == "warning"
-
-
-def test_lines_for_a_person_and_fewer_of_them_with_quiet(folder, capsys):
-    with pytest.raises(SystemExit):
-        main(["doctor", "--params", "none.yaml"])
-    shown = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("ok       Python") for line in shown)
-    assert any(line.startswith("problem  settings   none.yaml: ") for line in shown)
-    assert any(line.startswith("                    -> ") for line in shown)
-    with pytest.raises(SystemExit):
-        main(["doctor", "--params", "none.yaml", "--quiet"])
-    assert capsys.readouterr().out.splitlines() == [line for line in shown if not line.startswith("ok ")]

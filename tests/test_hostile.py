@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from local_copies import encoded
+from local_copies import LESION, NOISE, encoded, two_folders
 from PIL import Image
 
 from pig.cli.main import main
@@ -58,16 +58,10 @@ def said(tmp_path, capsys):
 
 @pytest.fixture
 def folders(tmp_path) -> tuple[Path, Path]:
-    """images/ and masks/ with one good pair, a."""
-    for folder, pixels in (("images", NOISE), ("masks", MASK)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.png").write_bytes(encoded("PNG", pixels))
-    return tmp_path / "images", tmp_path / "masks"
+    return two_folders(tmp_path, "a")
 
 
-NOISE = np.random.default_rng(0).integers(1, 255, (40, 60), dtype=np.uint8)
-MASK = np.zeros((40, 60), np.uint8)
-MASK[8:24, 20:36] = 255
+MASK = LESION.astype(np.uint8) * 255
 SUFFIX = {"PNG": ".png", "TIFF": ".tif", "JPEG": ".jpg", "BMP": ".bmp"}
 
 
@@ -178,6 +172,7 @@ def test_masks_shifted_by_a_missing_file(folders, capsys):
     told = capsys.readouterr().err
     assert "b.png: image without a mask" in told and "d.png: mask without an image" in told
     assert accepted(*importing(folders, "--skip-bad", "--size", "40x60"))
+    assert "--patients" in capsys.readouterr().err  # without them each image counts as one
     pairs = read_archive(folders[0].parent / "out.zip")
     assert list(pairs.table["id"]) == ["a", "c"]
     assert (pairs.masks[1] == (np.roll(MASK, 1, axis=1) > 0)).all()
@@ -224,13 +219,10 @@ def test_a_path_that_is_a_loop_of_links(tmp_path, folders, said):
     ("content", "named"),
     [
         (b"stem;patient\na;1\n", "has stem;patient; expected commas, found ';'"),
-        (b"stem\tpatient\na\t1\n", r"has stem\tpatient; expected commas, found '\t'"),
         (b"name,patient\na,1\n", "stem|id|image|file; has name, patient"),
-        (b"stem,age\na,1\n", "patient|group|patient_id; has stem, age"),
         ("stem,patient\na,Müller\n".encode("latin1"), "UTF-8"),
         ("stem,patient\na,1\n".encode("utf16"), "UTF-8"),
         (b"stem,patient\na,1,2\n", "CSV"),
-        (b"stem,patient\na,1\nb,1,2\n", "CSV"),
         (b'stem,patient\n"a,1\n', "CSV"),
         (b"", "CSV"),
         (b'stem,patient\n"a\nb",1\n"a\nb",2\n', r"a\nb: expected one patient"),
@@ -258,7 +250,7 @@ SPLIT = "id,patient,fold0\na,1,train\nb,2,test\n"
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        (SPLIT.replace(",", ";"), "has id;patient;fold0; expected commas, found ';'"),
+        (SPLIT.replace(",", ";"), "expected commas, found ';'"),
         (SPLIT.replace("id", "name", 1), "column id; has name, patient, fold0"),
         (SPLIT[:-3], "fold0 of 'b'"),
         (SPLIT + "b,2,train\n", "'b' twice"),
@@ -328,6 +320,8 @@ def bomb() -> bytes:
 
 
 DEFLATED, TABLE, IMAGE, MEMBER = zipfile.ZIP_DEFLATED, "pairs.csv", "images/a.png", "masks/a.png"
+B, LONG = "images/b.png", encoded("PNG", np.zeros((4, 5), np.uint8))
+TWO = {TABLE: CSV + "a,1,,,,\nb,1,,,,\n"}
 ARCHIVES = {
     "cut off": (archive()[:-30], "ZIP"),
     "checksum": (archive().replace(CSV.encode(), b"j" + CSV.encode()[1:], 1), TABLE),
@@ -340,12 +334,24 @@ ARCHIVES = {
     "claim": (archive(**{IMAGE: claiming("PNG", SIDE)}), f"{IMAGE}: .*PNG"),
     "claim below Pillow's limit": (archive(**{IMAGE: claiming("PNG", 8193)}), f"8193x8193 .* {PIXELS}"),
     "twice": (twice(), f"{IMAGE}: .*several"),
-    "folder": (archive(**{TABLE: CSV + "b,1,,,,\n", "images/b.png/": b""}), "images/b.png"),
+    "folder": (archive(**{TABLE: CSV + "b,1,,,,\n", f"{B}/": b""}), B),
     "case": (archive(**{TABLE: CSV + "a,1,,,,\nA,1,,,,\n", **of("A")}), f"{TABLE}: .*'A' and 'a'"),
     "duplicate id": (archive(**{TABLE: CSV + "a,1,,,,\na,1,,,,\n"}), f"{TABLE}: .*'a'"),
     "id with a path": (archive(**{TABLE: CSV + "../a,1,,,,\n"}), f"{TABLE}: .*'../a'"),
     "id with a line": (archive(**{TABLE: CSV + '"a\nb",1,,,,\n'}), rf"{TABLE}: .*'a\\nb'"),
     "rows too long": (archive(**{TABLE: CSV + "a,1,,,,,\n"}), TABLE),
+    "no table": (zipped(of("a")), TABLE),
+    "no rows": (archive(**{TABLE: CSV}), TABLE),
+    "not UTF-8": (archive(**{TABLE: b"\xff\xfe\x00"}), TABLE),
+    "no column": (archive(**{TABLE: "id,view,slice,origin,seed\na,,,,\n"}), f"{TABLE}: .*patient"),
+    "no image": (archive(**TWO), B),
+    "no mask": (archive(**TWO, **{B: BLACK}), "masks/b.png"),
+    "other size": (archive(**TWO, **{B: LONG}), B),
+    "mask of other size": (archive(**{MEMBER: LONG}), MEMBER),
+    "grey mask": (archive(**{MEMBER: encoded("PNG", np.ones((4, 4), np.uint8))}), MEMBER),
+    "text for an image": (archive(**{IMAGE: b"no"}), IMAGE),
+    "colours": (archive(**{IMAGE: encoded("PNG", np.zeros((4, 4, 3), np.uint8))}), IMAGE),
+    "16 bits": (archive(**{IMAGE: encoded("PNG", np.zeros((4, 4), np.uint16))}), IMAGE),
 }
 
 
@@ -406,21 +412,16 @@ def limited(command: list[object], size: int) -> subprocess.CompletedProcess[str
 
 
 def test_a_file_that_cannot_grow(tmp_path):
-    """An older file stays as it was, and nothing lies beside it."""
-    (tmp_path / "p.zip").write_bytes(archive())
-    (tmp_path / "out.zip").write_text("older")
-    ran = limited(["merge", tmp_path / "p.zip", "--out", tmp_path / "out.zip"], 100)
-    assert (ran.returncode, ran.stderr) == (2, f"pig: {tmp_path / 'out.zip'}: file too large\n")
-    assert (tmp_path / "out.zip").read_text() == "older"
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["out.zip", "p.zip"]
-
-
-def test_a_training_state_that_cannot_be_written(tmp_path):
+    """Archive and training state: an older file stays as it was, and nothing lies beside it."""
     (tmp_path / "p.zip").write_bytes(training_pairs())
     (tmp_path / "s.csv").write_text(TRAINING_SPLIT)
-    ran = limited(training(tmp_path), 20_000)
-    assert (ran.returncode, ran.stderr) == (2, f"pig: {tmp_path / 'ddpm.state'}: file too large\n")
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["p.zip", "s.csv"]
+    merge = ["merge", tmp_path / "p.zip", "--out", tmp_path / "out.zip"]
+    (tmp_path / "out.zip").write_text("older")
+    for command, size, out in ((merge, 100, "out.zip"), (training(tmp_path), 20_000, "ddpm.state")):
+        ran = limited(command, size)
+        assert (ran.returncode, ran.stderr) == (2, f"pig: {tmp_path / out}: file too large\n")
+    assert (tmp_path / "out.zip").read_text() == "older"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["out.zip", "p.zip", "s.csv"]
 
 
 @pytest.fixture
@@ -483,7 +484,6 @@ WIDE = {"width": 4096, "multipliers": [1, 2], "blocks": 1, "dropout": 0, "stem":
 @pytest.mark.parametrize(
     ("key", "value", "named"),
     [
-        ("net", ["guider"], "net: "),
         ("net", "other", "net is 'other'"),
         ("net", "ldm", "autoencoder: "),
         ("network", {"width": 4096}, "network.multipliers: "),
@@ -580,12 +580,10 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         pytest.param(TEXT.replace("count: 5", f"count: {'9' * 5000}"), "", id="digits"),
         pytest.param(TEXT.replace("patients: 367", "patients: 99999999999"), "phantom.patients", id="huge"),
         pytest.param(TEXT.replace("size: 512", "size: 100000"), "data.size", id="side"),
-        pytest.param(TEXT.replace("size: 512", "size: -512"), "data.size", id="negative"),
-        pytest.param(TEXT.replace("kl: 0.000001", "kl: .inf"), "autoencoder.kl", id="infinity"),
         pytest.param(TEXT.replace("kl: 0.000001", "kl: .nan"), "autoencoder.kl", id="nan"),
         pytest.param(TEXT.replace("kl: 0.000001", "kl: 2001-02-03"), "autoencoder.kl", id="date"),
+        pytest.param(TEXT + "x: 2001-99-99\n", "", id="no date"),
         pytest.param(TEXT.replace("  count: 5", "  count: 5\n  count: 4"), "count", id="twice"),
-        pytest.param("5", "int", id="number"),
         pytest.param("", "NoneType", id="empty"),
         pytest.param(TEXT.encode().replace(b"# paper", b"# \xff"), "", id="latin1"),
         pytest.param(TEXT + "x: !!python/object/apply:os.system [ls]\n", "os.system", id="code"),
@@ -598,9 +596,7 @@ def test_settings_that_are_broken_or_a_bomb(content, named, tmp_path, said):
     assert line.startswith(f"pig: {path}: ") and named in line
 
 
-@pytest.mark.parametrize(
-    "text", ["5", "[1]", "{", "[" * 100_000, '{"data": 1e999}', '{"data": {"size": NaN}}']
-)
+@pytest.mark.parametrize("text", ["5", "{", "[" * 100_000, '{"data": {"size": NaN}}'])
 def test_a_cfg_that_is_none(text, tmp_path, said):
     assert "--cfg: " in said("phantom", "--cfg", text, "--out", tmp_path / "p.zip")
 

@@ -237,14 +237,12 @@ def test_cropping_and_the_options_of_bcs_dbt_reach_the_archive(tmp_path):
     ("words", "named"),
     [
         (["bcs-dbt", "none"], "none"),
+        (["bcs-dbt", "."], "BCS-DBT-file-paths"),
         (["bcs-dbt", ".", "--slices", "0"], "--slices 0"),
         (["inbreast", "."], "INbreast.csv"),
         (["cbis-ddsm", "."], "mass_case_description_*_set.csv"),
         (["folder", "--images", ".", "--masks", "none"], "none"),
-        *(
-            (["inbreast", ".", f"--size={size}"], f"--size {size}")
-            for size in ("0", "64x", "-3", "64x0", "a")
-        ),
+        *((["inbreast", ".", f"--size={size}"], f"--size {size}") for size in ("0", "64x", "-3")),
     ],
 )
 def test_bad_words_are_one_line_and_code_2(words, named, tmp_path, monkeypatch, capsys):
@@ -253,15 +251,6 @@ def test_bad_words_are_one_line_and_code_2(words, named, tmp_path, monkeypatch, 
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and named in said
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("kind", ["folder", "bcs-dbt", "cbis-ddsm", "inbreast"])
-def test_every_kind_explains_itself(kind, capsys):
-    with pytest.raises(SystemExit):
-        main(["import", kind, "--help"])
-    shown = capsys.readouterr().out
-    for option in ("size", "no-crop", "skip-bad", "out", "dry-run", "preview", "mirror", "ids"):
-        assert f"--{option}" in shown
 
 
 def test_a_preview_shows_every_step_of_a_slice(tmp_path):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from local_copies import inbreast, outlines
 
-from pig.core.errors import InputError
 from pig.data.readers.folder import read_all
 from pig.data.readers.inbreast import NO_MASS, find, read_masses
 from pig.data.readers.listing import MISSING
@@ -80,13 +79,3 @@ def test_a_mass_outside_of_the_image_is_refused(tmp_path):
     outlines(tmp_path, "20586934", [far])
     _, rejected = read_all(find(tmp_path), (16, 16), None)
     assert [error.kind for error in rejected] == [NO_MASS]
-
-
-def test_the_table_is_separated_by_semicolons(tmp_path):
-    with pytest.raises(InputError, match=r"INbreast\.csv"):
-        find(tmp_path)
-    inbreast(tmp_path)
-    path = tmp_path / "INbreast.csv"
-    path.write_text(path.read_text().replace(";", ","))
-    with pytest.raises(InputError, match=r"INbreast\.csv: .*';', 'File Name'"):
-        find(tmp_path)

@@ -48,11 +48,6 @@ def test_paper_is_the_paper():
     assert (t.ema, t.clip_norm, t.precision) == (None, None, "fp32")
 
 
-def test_steps_spaced_by_log_snr_need_not_divide_T():
-    over = {"sampling": {"spacing": "log_snr", "steps": 25}}
-    assert resolve(PAPER, Params, over=over).sampling.steps == 25
-
-
 def refused(raw, named):
     """Resolving `raw` at profile paper ends in one line that begins with the key."""
     with pytest.raises(InputError) as caught:
@@ -110,11 +105,6 @@ def test_the_command_line_wins_over_the_profile():
 def test_a_file_that_is_none_is_named(tmp_path):
     with pytest.raises(InputError, match=r"nowhere\.yaml"):
         load(tmp_path / "nowhere.yaml", Params)
-
-
-def test_settings_are_frozen():
-    with pytest.raises(ValueError, match="frozen"):
-        load(FILE, Params).training.batch = 7
 
 
 def test_a_job_reads_back_the_sections_that_it_was_given():

@@ -51,12 +51,6 @@ def test_a_terminal_gets_a_bar_with_rate_and_time():
     assert shown.splitlines()[-2:] == ["\x1b[?25h12", "rich"]  # the cursor is back; then the sum
 
 
-def test_no_color_means_none_and_no_unicode_dashes():
-    shown = in_a_terminal(NO_COLOR="1")
-    assert "━" in shown and "\x1b[3" not in shown
-    assert "----" in in_a_terminal(PYTHONIOENCODING="ascii")
-
-
 @pytest.mark.parametrize("env", [{"PIG_PROGRESS": "lines"}, {"TERM": "dumb"}], ids=["shared", "dumb"])
 def test_jobs_that_share_a_terminal_and_dumb_ones_get_whole_lines(env):
     shown = in_a_terminal(**env)
@@ -117,9 +111,3 @@ def test_every_item_comes_through_and_an_early_stop_is_none_of_ours():
     steps.close()
     assert list(progress.track("abc", 3, "letters")) == ["a", "b", "c"]
     assert list(progress.track("", 0, "letters")) == []
-
-
-def test_a_rate_is_told_so_that_it_is_at_least_one():
-    speeds = (0, 0.25, 1, 6.521, 99.96, 1234, 1 / 7200)
-    shown = ("", "4 s/step", "1 step/s", "6.52 step/s", "100 step/s", "1,234 step/s", "7,200 s/step")
-    assert tuple(progress.rate(speed, "step") for speed in speeds) == shown
