@@ -56,7 +56,6 @@ def equal(one: Pairs, other: Pairs) -> bool:
 
 
 def test_the_bytes_are_those_of_a_plain_zip_file(monkeypatch):
-    """Written down once more, so that a stream of batches cannot change what archives were before."""
     pairs, file = some(2), io.BytesIO()
     members = {"pairs.csv": pairs.table.to_csv(index=False, lineterminator="\n").encode()}
     for i, name in enumerate(pairs.table["id"]):
@@ -124,17 +123,22 @@ def test_pairs_are_taken_by_their_patients_role_in_a_fold(tmp_path):
         pairs.of(table, 5, "train")
 
 
-def test_batches_that_do_not_fit_the_table_or_each_other_are_refused():
-    pairs = some(4)
-    for batches, named in [
-        ([pairs.select([1, 0, 2, 3])], "'p-01.x'"),
-        ([pairs.select([0, 1, 2])], "'p-03.x'"),
-        ([pairs, some(1, first=4)], "'p-04.x'"),
-        ([pairs.select([0]), some(3, (4, 4), first=1)], "4x4, 6x9"),
-        ([pairs.select([0]), some(3, masks=False, first=1)], "masks"),
-    ]:
+@pytest.mark.parametrize(
+    ("batches", "named"),
+    [
+        ([some(4).select([1, 0, 2, 3])], "'p-01.x'"),
+        ([some(3)], "'p-03.x'"),
+        ([some(5)], "'p-04.x'"),
+        ([some(1), some(3, (4, 4), first=1)], "4x4, 6x9"),
+        ([some(1), some(3, masks=False, first=1)], "masks"),
+    ],
+)
+def test_batches_that_do_not_fit_the_table_or_each_other_are_refused(batches, named):
+    with pytest.raises(InputError, match=named):
+        write_batches(io.BytesIO(), some(4).table, batches)
+    if len(batches) > 1:
         with pytest.raises(InputError, match=named):
-            write_batches(io.BytesIO(), pairs.table, batches)
+            concatenate(batches)
 
 
 def test_a_note_is_read_back_from_a_whole_archive_only(tmp_path):
@@ -160,14 +164,9 @@ def test_the_digest_tells_pixels_masks_and_table():
     image[2, 3, 4] ^= 1
     mask[2, 3, 4] ^= True
     table.loc[2, "note"] = ""
-    others = [
-        Pairs(image, pairs.masks, pairs.table),
-        Pairs(pairs.images, mask, pairs.table),
-        Pairs(pairs.images, None, pairs.table),
-        Pairs(pairs.images, pairs.masks, table),
-        Pairs(pairs.images.reshape(5, 9, 6), pairs.masks.reshape(5, 9, 6), pairs.table),
-        pairs.select([1, 0, 2, 3, 4]),
-    ]
+    turned = {"images": pairs.images.reshape(5, 9, 6), "masks": pairs.masks.reshape(5, 9, 6)}
+    changes = [{"images": image}, {"masks": mask}, {"masks": None}, {"table": table}, turned]
+    others = [*(replace(pairs, **change) for change in changes), pairs.select([1, 0, 2, 3, 4])]
     assert len({digest(each) for each in [pairs, *others]}) == 7
     assert digest(some()) == digest(pairs)
 
@@ -177,11 +176,8 @@ def test_the_digest_tells_pixels_masks_and_table():
 
 def test_select_takes_numbers_and_booleans():
     pairs = some()
-    chosen = pairs.select([3, 1])
-    np.testing.assert_array_equal(chosen.images, pairs.images[[3, 1]])
-    np.testing.assert_array_equal(chosen.masks, pairs.masks[[3, 1]])
-    assert list(chosen.table["id"]) == ["p-03.x", "p-01.x"]
-    assert list(chosen.table.index) == [0, 1]
+    table = pairs.table.iloc[[3, 1]].reset_index(drop=True)
+    assert equal(pairs.select([3, 1]), Pairs(pairs.images[[3, 1]], pairs.masks[[3, 1]], table))
     assert equal(pairs.select(np.array([False, True, False, True, False])), pairs.select([1, 3]))
     assert len(pairs.select([])) == 0
 
@@ -199,20 +195,9 @@ def test_concatenate_is_the_inverse_of_select():
     last = some(1, first=9)
     wider = Pairs(last.images, last.masks, last.table.assign(extra="x"))
     assert list(concatenate([pairs, wider]).table["extra"]) == [""] * 6 + ["x"]
-
-
-@pytest.mark.parametrize(
-    ("parts", "named"),
-    [
-        ([], "none"),
-        ([some(), some(shape=(4, 4), first=9)], "4x4, 6x9"),
-        ([some(), some(masks=False, first=9)], "masks"),
-        ([some(), some()], "'p-00.x'"),
-    ],
-)
-def test_what_cannot_be_concatenated_is_refused(parts, named):
-    with pytest.raises(InputError, match=named):
-        concatenate(parts)
+    for parts, named in (([], "none"), ([pairs, pairs], "'p-00.x'")):
+        with pytest.raises(InputError, match=named):
+            concatenate(parts)
 
 
 def test_pairs_that_do_not_fit_together_are_refused():
@@ -262,8 +247,7 @@ def pairs_of(*counts: int) -> pd.DataFrame:
     return pd.DataFrame({"id": [f"i{i}" for i in range(len(patients))], "patient": patients})
 
 
-@pytest.mark.parametrize("folds", [2, 3, 5])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("folds", "seed"), [(2, 0), (3, 1), (5, 2)])
 def test_no_patient_is_on_two_sides_and_each_is_tested_once(folds, seed):
     table = pairs_of(*np.random.default_rng(seed).integers(1, 20, 23))
     out = split(table, folds, 0.2, seed)
@@ -282,13 +266,11 @@ def test_folds_are_balanced_by_pairs():
     counts = np.random.default_rng(4).integers(1, 30, 40)
     out = split(pairs_of(*counts), 5, 0.1, 0)
     tested = [(out[f"fold{fold}"] == "test").sum() for fold in range(5)]
-    assert sum(tested) == counts.sum()
     assert max(tested) - min(tested) <= 2
 
 
 def test_a_split_depends_on_its_seed_and_not_on_the_order_of_rows():
     table = pairs_of(*[4] * 20)
-    assert split(table, 5, 0.1, 0).equals(split(table, 5, 0.1, 0))
     assert not split(table, 5, 0.1, 0).equals(split(table, 5, 0.1, 1))
     back = split(table[::-1], 5, 0.1, 0)[::-1].reset_index(drop=True)
     assert back.equals(split(table, 5, 0.1, 0))
