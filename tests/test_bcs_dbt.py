@@ -16,8 +16,9 @@ from pig.data.readers.listing import MISSING
 from pig.data.readers.shapes import BOX_RULES, Box
 
 
-@pytest.mark.parametrize("classic", [False, True])
-@pytest.mark.parametrize("codec", [None, RLELossless, JPEG2000Lossless])
+@pytest.mark.parametrize(
+    ("classic", "codec"), [(False, None), (True, RLELossless), (False, JPEG2000Lossless)]
+)
 def test_boxes_become_masks_on_the_frame_they_belong_to(tmp_path, classic, codec):
     bcs_dbt(tmp_path, VIEWS, codec, classic)
     found = find(tmp_path, "ellipse")
@@ -73,13 +74,13 @@ def test_what_is_missing_is_told_and_the_rest_read(tmp_path):
     [
         ("boxes", {"Slice": 5}, NO_SLICE),
         *(("boxes", {"Slice": odd}, "box that is none") for odd in ("Jane", "")),
-        *(("boxes", {"X": odd}, "box that is none") for odd in ("6.5", "1e30", "inf")),
+        *(("boxes", {"X": odd}, "box that is none") for odd in ("6.5", "1e30")),
         *(("boxes", odd, "box outside of the image") for odd in ({"Width": 0}, {"X": 44}, {"Y": -7})),
         ("boxes", {"VolumeSlices": 6}, "volume of another length"),
         ("file-paths", {"descriptive_path": "../../secret/1-1.dcm"}, "path that leads elsewhere"),
         (
             "file-paths",
-            {"classic_path": "/etc/1-1.dcm", "descriptive_path": "x"},
+            dict.fromkeys(("classic_path", "descriptive_path"), "/1-1.dcm"),
             "path that leads elsewhere",
         ),
     ],

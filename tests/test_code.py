@@ -66,11 +66,8 @@ HELPER, ALL = {"verbs.job", "helper"}, {"verbs.job", "helper", "leaf"}
     [
         ("verbs/job.py", "f(1)", "f(2)", {"verbs.job"}),
         ("helper.py", "+ 1", "- 1", HELPER),
-        ("helper.py", "import os", "import re", HELPER),
         ("helper.py", "import g\n", "import g as x\n", HELPER),
         ("leaf.py", "[x]", "(x,)", ALL),
-        ("leaf.py", "None if x", "x if x", ALL),
-        ("leaf.py", "[x]", "[]", ALL),
         ("other.py", "1", "2", HELPER),
         # Comments, docstrings, layout, strangers and the modules of SHELL do not count.
         ("verbs/job.py", "# why", "# because", set()),
@@ -95,12 +92,8 @@ def test_a_module_that_moves_changes_no_hash(package):
         (package / new).parent.mkdir(parents=True, exist_ok=True)
         (package / f"{old}.py").rename(package / f"{new}.py")
     edit(package, "b/helper.py", "from .leaf import g\nfrom pig.other import x\n", "")
-    edit(
-        package,
-        "b/helper.py",
-        "import os\n",
-        "import os\nfrom pig.zoo import x\nfrom ..a.deep.room import g\n",
-    )
+    lines = "import os\nfrom pig.zoo import x\nfrom ..a.deep.room import g\n"
+    edit(package, "b/helper.py", "import os\n", lines)
     edit(package, "verbs/job.py", "from pig import helper", "from pig.b import helper")
     moved = {"verbs.job": "verbs.job", "helper": "b.helper", "leaf": "a.deep.room"}
     assert {old: hashed(new) for old, new in moved.items()} == before

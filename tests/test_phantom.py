@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 
 from pig.core.errors import InputError
-from pig.data.pairs import Pairs, scale
+from pig.data.pairs import Pairs, digest, scale
 from pig.data.phantom.anatomy import MARGINS, Outline
 from pig.data.phantom.phantom import RING, VIEWS, Volume, phantom
 from pig.data.phantom.texture import Spectrum, Texture, ridges, stream
@@ -32,11 +32,6 @@ def contrast() -> np.ndarray:
     return np.array(out)
 
 
-def equal(one: Pairs, other: Pairs) -> bool:
-    same_pixels = np.array_equal(one.images, other.images) and np.array_equal(one.masks, other.masks)
-    return same_pixels and one.table.equals(other.table)
-
-
 def test_the_pixels_of_a_seed_are_pinned():
     pairs = phantom(3, VIEWS, 2, 48, seed=2025)
     pixels = hashlib.sha256(pairs.images.tobytes() + pairs.masks.tobytes()).hexdigest()
@@ -45,16 +40,10 @@ def test_the_pixels_of_a_seed_are_pinned():
 
 def test_a_patient_is_the_same_among_any_others():
     few, many = phantom(2, VIEWS, 2, 32, seed=1), phantom(4, VIEWS, 2, 32, seed=1)
-    assert equal(many.select(many.table["patient"] <= "p0001"), few)
+    assert digest(many.select(many.table["patient"] <= "p0001")) == digest(few)
     alone = phantom(4, ["MLO"], 2, 32, seed=1)
-    assert equal(many.select(many.table["view"] == "MLO"), alone)
-    assert equal(few.select(np.arange(4)), phantom(1, VIEWS, 2, 32, seed=1))
-
-
-def test_seeds_give_other_patients():
-    one, other = phantom(1, ["CC"], 1, 32, seed=1), phantom(1, ["CC"], 1, 32, seed=2)
-    assert not np.array_equal(one.images, other.images)
-    assert len(set(study().table["density"])) == 36
+    assert digest(many.select(many.table["view"] == "MLO")) == digest(alone)
+    assert not np.array_equal(few.images, phantom(2, VIEWS, 2, 32, seed=2).images)
 
 
 @pytest.mark.parametrize("view", VIEWS)
@@ -73,7 +62,7 @@ def test_a_patient_looks_the_same_at_any_size(view):
 
 def test_rows_say_what_was_drawn():
     table = study().table
-    assert list(table["id"][:2]) == ["p0000-CC-00", "p0000-CC-01"]
+    assert list(table["id"][:2]) == ["p0000-CC-00", "p0000-CC-01"] and len(set(table["density"])) == 36
     assert set(table["origin"] + table["seed"]) == {"phantom5"}
     assert set(table["margin"]) == set(MARGINS)
     assert list(table["depth"][:3]) == ["-0.667", "0.000", "0.667"]
@@ -90,8 +79,9 @@ def test_a_setting_that_makes_no_sense_is_named(views, size, named):
 # --- masks ---
 
 
-def test_each_mask_is_one_lesion_inside_the_breast():
+def test_each_mask_is_one_lesion_inside_the_breast_of_a_size_that_a_network_can_learn():
     pairs = study()
+    assert pairs.masks.sum(axis=(1, 2)).min() >= 12
     for image, mask in zip(pairs.images, pairs.masks, strict=True):
         assert ndimage.label(mask)[1] == 1
         assert image[mask].min() > 0
@@ -107,7 +97,6 @@ def test_no_mask_is_empty_or_in_parts_at_other_sizes(size):
 def test_contrast_varies_from_hard_to_easy():
     seen = contrast()
     assert 0.35 < seen.mean() < 0.5
-    assert seen.std() > 0.1
     assert seen.min() > 0.08
     assert np.mean(seen < 0.25) > 0.08  # hard to see
     table = study().table
@@ -124,17 +113,11 @@ def test_a_lesion_is_largest_and_clearest_in_focus():
 # --- images ---
 
 
-def test_the_chest_wall_is_left_and_the_air_is_black():
-    images = study().images
-    assert (images[:, 20:40, 0] > 0).all()
-    assert not images[:, :, -1].any()
-    assert not images[:, -1, 40:].any()
-    assert ((images > 0).mean(axis=(1, 2)) > 0.5).all()
-    assert images.max() > 200
-
-
-def test_mlo_has_the_pectoral_muscle_and_cc_has_not():
+def test_the_chest_wall_is_left_the_air_black_and_mlo_has_the_pectoral_muscle():
     pairs = study()
+    images = pairs.images
+    assert (images[:, 20:40, 0] > 0).all()
+    assert not images[:, :, -1].any() and not images[:, -1, 40:].any()
     corner = pairs.images[:, :6, :6].mean(axis=(1, 2))
     mlo = (pairs.table["view"] == "MLO").to_numpy()
     assert corner[mlo].min() > 100

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.path import Path
 
@@ -17,17 +17,12 @@ BLACK = np.zeros((80, 100), np.uint8)
 def test_an_ellipse_touches_its_box_and_has_its_area(box):
     mask = ellipse(BLACK, box)
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == (
-        box.x,
-        box.y,
-        box.x + box.width,
-        box.y + box.height,
-    )
+    ends = box.x + box.width, box.y + box.height
+    assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == (box.x, box.y, *ends)
     assert mask.sum() == pytest.approx(np.pi / 4 * box.width * box.height, rel=0.02)
     np.testing.assert_array_equal(mask[box.y : box.y + box.height], mask[box.y : box.y + box.height][::-1])
 
 
-@settings(deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 99), st.integers(0, 79), st.integers(1, 100), st.integers(1, 80))
 def test_no_box_is_too_small_and_nothing_leaves_it(x, y, width, height):
     box = Box(x, y, width, height)  # often beyond the right and lower edge
@@ -43,11 +38,8 @@ def test_no_box_is_too_small_and_nothing_leaves_it(x, y, width, height):
 @pytest.mark.parametrize(
     ("box", "pixels"),
     [
-        (Box(10, 20, 30, 40), 1200),
         (Box(-1, 0, 5, 5), 20),
         (Box(0, 76, 5, 5), 20),
-        (Box(96, 0, 5, 5), 20),
-        (Box(-5, 0, 5, 5), 0),
         (Box(0, 80, 5, 5), 0),
         (Box(0, 0, 0, 5), 0),
         (Box(10, 10, 5, -5), 0),
