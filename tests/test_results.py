@@ -6,17 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from kinds import filled
+from tiny import PARAMS
 
 from pig.cli.main import main
 from pig.core.errors import InputError
+from pig.core.params import load, to_json
 from pig.metrics import segmentation
 from pig.metrics.copying import COPIES
+from pig.models.table import Params
 from pig.report.evidence import table3, table4, table5
 from pig.report.formats import FORMATS, to_csv, to_markdown
 from pig.report.tables import OVERLAP, OVERLAPS, Inference, budgets, table1, table2
 
 HOW = Inference(level=0.95, draws=200, seed=0)
-CFG = json.dumps({"statistics": {"level": 0.95, "draws": 200, "seed": 0}})
+SETTINGS = json.loads(to_json(load(PARAMS, Params, "smoke"), "segmentation"))
+SETTINGS["segmentation"]["steps"] = 9
+CFG = json.dumps({**SETTINGS, "statistics": {"level": 0.95, "draws": 200, "seed": 0}})
 
 
 def fidelity(name, fid, kid=0.004, **changed):
@@ -377,7 +382,7 @@ def write(folder, parts):
 def tables_verb(folder, **inputs):
     """Exit code of the verb, given files of these parts; it writes to FOLDER/out."""
     flags = [word for name, of in inputs.items() for word in (f"--{name}", *write(folder / name, of))]
-    title = ["--title", "T.", "--steps", "9", "--cfg", CFG]
+    title = ["--title", "T.", "--cfg", CFG]
     return main(["tables", *flags, *title, "--out", str(folder / "out")])
 
 

@@ -18,14 +18,13 @@ rule tables:
         files=lambda w, input: options(input),
         folder=lambda w, output: Path(output[0]).parent,
         title=TITLE,
-        steps=P.segmentation.steps,
-        cfg=to_json(P, "statistics"),
+        cfg=to_json(P, "segmentation", "statistics"),
         code=code_hash("cli.verbs.tables"),
     message:
         "Tables"
     shell:
-        "pig tables --cfg {params.cfg:q} {params.files} --title {params.title:q} --steps {params.steps}"
-        " --out {params.folder:q} 2>&1 | tee {log}"
+        "pig tables --cfg {params.cfg:q} {params.files} --title {params.title:q} --out {params.folder:q}"
+        " 2>&1 | tee {log}"
 
 
 rule figures:

@@ -35,9 +35,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--title", metavar="TEXT", default="", help="data and profile, the captions' first sentence"
     )
-    parser.add_argument(
-        "--steps", metavar="N", type=int, help="optimiser steps of a segmenter, for the caption (2)"
-    )
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder of the tables to write")
     add_settings(parser)
 
@@ -74,8 +71,9 @@ def _tables(args: Namespace) -> "Iterator[Table]":
         yield tables.table1(_fidelities(args.fidelity), _fidelities(args.crops), of_first, args.title)
     if args.segment:
         overlaps = tables.OVERLAPS.read(*args.segment)
-        inference = tables.Inference(**settings(args, "statistics").statistics.model_dump())
-        yield tables.table2(overlaps, inference, args.steps, args.title)
+        chosen = settings(args, "statistics", "segmentation")
+        inference = tables.Inference(**chosen.statistics.model_dump())
+        yield tables.table2(overlaps, inference, chosen.segmentation.steps, args.title)
         if args.pairing:
             pairing, trts = evidence.PAIRING.read(args.pairing), tables.FOUND.read(*args.trts)
             yield evidence.table3(pairing, trts, overlaps, inference, args.title)
