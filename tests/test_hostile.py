@@ -254,6 +254,8 @@ SPLIT = "id,patient,fold0\na,1,train\nb,2,test\n"
         (SPLIT.replace("id", "name", 1), "column id; has name, patient, fold0"),
         (SPLIT[:-3], "fold0 of 'b'"),
         (SPLIT + "b,2,train\n", "'b' twice"),
+        (SPLIT + "c,3,train\n", "'c'"),
+        (SPLIT.replace("b", "c"), "'b'"),
         ("id,patient,fold0\n", "at least one row"),
         (SPLIT.replace("fold0", "fold1"), "column fold0"),
     ],

@@ -234,6 +234,7 @@ def test_cropping_and_the_options_of_bcs_dbt_reach_the_archive(tmp_path):
         (["inbreast", "."], "INbreast.csv"),
         (["cbis-ddsm", "."], "mass_case_description_*_set.csv"),
         (["folder", "--images", ".", "--masks", "none"], "none"),
+        (["folder", "--images", ".", "--masks", "."], "images with masks"),
         *((["inbreast", ".", f"--size={size}"], f"--size {size}") for size in ("0", "64x", "-3")),
     ],
 )

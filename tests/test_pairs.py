@@ -289,31 +289,3 @@ def test_the_fewest_patients_that_do_still_leave_all_roles(folds, needed, most):
         assert set(out[f"fold{fold}"]) == {"train", "validation", "test"}
     with pytest.raises(InputError, match=f"{needed} patients, found {needed - 1}"):
         split(pairs_of(*[1] * (needed - 2), most), folds, 0.01, 0)
-
-
-def test_rows_of_the_roles_make_up_the_table(tmp_path):
-    table = pairs_of(*[3] * 8)
-    path = tmp_path / "split.csv"
-    split(table, 4, 0.3, 0).to_csv(path, index=False)
-    back = pd.read_csv(path)
-    parts = [rows(back, table, 2, role) for role in ("train", "validation", "test")]
-    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(24))
-    assert all(len(part) > 0 and np.all(np.diff(part) > 0) for part in parts)
-    assert np.array_equal(rows(back, table, 2, "train", "test"), np.union1d(parts[0], parts[2]))
-    shuffled = table.sample(frac=1, random_state=0).reset_index(drop=True)
-    assert set(shuffled["id"][rows(back, shuffled, 2, "test")]) == set(table["id"][parts[2]])
-
-
-def test_a_split_of_other_pairs_is_refused():
-    table = pairs_of(*[2] * 5)
-    out = split(table, 5, 0.1, 0)
-    for other, of, named in [
-        (out[1:], table, "'i0' .* split"),
-        (out, table[1:], "'i0' .* pairs"),
-        (out.drop(columns="fold4"), table, "fold4"),
-        (out.drop(columns="id"), table, "column id"),
-    ]:
-        with pytest.raises(InputError, match=named):
-            rows(other, of, 4, "train")
-    with pytest.raises(InputError, match="role 'tests'"):
-        rows(out, table, 0, "tests")
