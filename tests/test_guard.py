@@ -10,33 +10,18 @@ import struct
 import subprocess
 import sys
 import tarfile
-import zipfile
 
 import guard
 import numpy as np
-import pydicom
 import pytest
 import yaml
 from clones import GIT, ROOT
-from local_copies import encoded, written
+from local_copies import dicom, encoded, written
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from safetensors.numpy import save as safetensors
 
-
-def dicom(file):
-    """Without preamble."""
-    data = pydicom.Dataset()
-    data.PatientID = "MRN-1"
-    data.save_as(file, implicit_vr=True, little_endian=True)
-
-
 GREYS = np.arange(64, dtype=np.uint8).reshape(8, 8)
-
-
-def zipped(file):
-    with zipfile.ZipFile(file, "w") as made:
-        made.writestr("a.txt", "a")
 
 
 def tarred(file):
@@ -46,14 +31,14 @@ def tarred(file):
 
 ABOUT = PngInfo()
 ABOUT.add_text("Patient", "MRN-1")
-TOLD, ZIP = encoded("PNG", GREYS, pnginfo=ABOUT), written(zipped)
+TOLD, ZIP = encoded("PNG", GREYS, pnginfo=ABOUT), written(np.savez, GREYS)
 HIDDEN = {
     **{
         form: encoded(form, GREYS)
         for form in ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP", "JPEG2000", "PPM")
     },
-    "DICOM": bytes(128) + b"DICM" + written(dicom),
-    "DICOM without preamble": written(dicom),
+    "DICOM": dicom(GREYS),
+    "DICOM without preamble": dicom(GREYS)[132:],
     "NIfTI": struct.pack("<i340x4s", 348, b"n+1\0"),
     "ZIP": ZIP,
     "empty ZIP": b"PK\x05\x06" + bytes(18),
