@@ -175,9 +175,8 @@ def timesteps(T: int, steps: int) -> range:
     return range(T, -1, -(T // steps))
 
 
-Estimate = Callable[
-    [Tensor, Tensor | None, int], tuple[Tensor, Tensor]
-]  # a Denoiser, at one step for all rows
+# A Denoiser, at one step for all rows.
+Estimate = Callable[[Tensor, Tensor | None, int], tuple[Tensor, Tensor]]
 Move = Callable[[Tensor, Tensor, Tensor, int, int], Tensor]  # (x_t, x0_hat, eps, t, s) -> x_s
 
 

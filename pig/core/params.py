@@ -414,7 +414,6 @@ def _explain(error: ValidationError) -> str:
     if first["type"] == "extra_forbidden":
         return f"{key}: unknown key"
     message = first["msg"].removeprefix("Value error, ")
-    found = (
-        "" if isinstance(first["input"], dict | list) else f"; found {first['input']!r}"
-    )  # anchors may repeat
+    bulky = isinstance(first["input"], dict | list)  # and with anchors of any length
+    found = "" if bulky else f"; found {first['input']!r}"
     return f"{key}: {message}{found}" if key else message

@@ -32,14 +32,8 @@ from pig.report.tables import LEAK, OVERLAP
 WIDTH, GAP, EDGE = 8.2, 0.05, 0.05  # of a figure, between two images, around all of them
 INK, GREY, PALE = "#222222", "#767676", "#DDDDDD"
 OURS, RIVAL, PAPER, OUTLINE = "#0072B2", "#A9BCC9", "#D55E00", "#FFB000"
-HUES = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#8C6D00",
-    "#56B4E9",
-)  # after Okabe and Ito, safe for all eyes
+# After Okabe and Ito, safe for all eyes.
+HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8C6D00", "#56B4E9")
 VARIED = "-varied"  # ends the names of methods that are given varied masks
 CONTROLS = ("duplicated", "augmented")
 STYLE = {

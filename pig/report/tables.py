@@ -40,10 +40,10 @@ CONTROLS = {  # training sets of Table 2 beside real and the methods: the label 
     "duplicated": "Real + {dose} of them again",
     "pig-leak": "LEAK: Real + {dose} PIG that saw the test patients",
 }
-ADDED = {
+ADDED = {  # panels' titles
     "duplicated": "Control: real pairs again",
     "pig-leak": "LEAK: PIG that saw the test patients",
-}  # panels' titles
+}
 PAPER_ROWS = ("real", *PAPER_FID)  # the first rows of Table 1; ours after
 OVERLAP = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall"}
 BUDGET = ["parameters_m", "seen", "evaluations", "giga", "seconds"]

@@ -82,9 +82,7 @@ class Progress(NamedTuple):
 
     step: int  # steps done
     loss: Tensor  # of this step, a scalar on the model's device: to read it is to wait for the device
-    curve: list[
-        dict[str, float]
-    ]  # points so far: step, loss (mean since the last), validation, learning_rate
+    curve: list[dict[str, float]]  # points: step, loss (mean since the last), validation, learning_rate
     weights: Callable[[], Weights]  # the weights to keep: averaged if ema, the best so far if keep is best
     checkpoint: Callable[[], dict[str, Any]]  # the state from which fit() goes on
 

@@ -24,9 +24,8 @@ from pig.core.params import Section, Shared, resolve, to_json
 from pig.models.table import METHODS, NETS, Params, order
 
 try:
-    P = resolve(
-        config, Params, "params.yaml", workflow.config_settings.config
-    )  # --config wins over the profile
+    # What --config says wins over the profile.
+    P = resolve(config, Params, "params.yaml", workflow.config_settings.config)
     # Without its source Snakemake takes what is there for finished, whatever has changed.
     P.data.check("params.yaml")
 except InputError as error:
