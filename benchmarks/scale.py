@@ -117,8 +117,8 @@ def segmenter_and_loss(p: Study) -> tuple[torch.nn.Module, Callable[[], Tensor]]
     return model, lambda: segmentation.bce_dice(model(x), x > 0)
 
 
-def kept(model: torch.nn.Module, loss: Callable[[], Tensor]) -> int:
-    """Bytes that the backward pass of `loss` waits for, besides the parameters."""
+def trained(model: torch.nn.Module, loss: Callable[[], Tensor]) -> tuple[int, int]:
+    """(multiply-adds, bytes that the backward pass waits for besides the parameters) of a training step."""
     found: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -128,10 +128,10 @@ def kept(model: torch.nn.Module, loss: Callable[[], Tensor]) -> int:
 
     model.train()
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss()
+        training = multiply_adds(lambda: loss().backward())
     for parameter in model.parameters():
         found.pop(parameter.untyped_storage()._cdata, None)
-    return sum(storage.nbytes() for storage in found.values())
+    return training, sum(storage.nbytes() for storage in found.values())
 
 
 # ---------------------------- the work of one image
@@ -143,9 +143,7 @@ def multiply_adds(run: Callable[[], object]) -> int:
 
 def work(model: torch.nn.Module, loss: Callable[[], Tensor], images: int = 1) -> Work:
     """Of one image of the `images` of a loss."""
-    model.train()
-    training = multiply_adds(lambda: loss().backward())
-    waited = kept(model, loss)
+    training, waited = trained(model, loss)
     model.eval()
     with torch.no_grad():
         validation = multiply_adds(loss)

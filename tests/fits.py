@@ -1,5 +1,7 @@
 """A small network, its loss and its data, for the tests of fit()."""
 
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
@@ -30,3 +32,13 @@ class Constant(nn.Module):
     def __init__(self):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(()))
+
+
+@contextmanager
+def double():
+    """Double precision, so that rounding cannot hide a difference."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)

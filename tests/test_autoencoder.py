@@ -35,12 +35,6 @@ def test_latents_are_smaller_by_the_factor_and_images_come_back(factor):
     assert net.shrink(y).shape == (2, 1, 16 // factor, 24 // factor)
 
 
-def test_a_mask_is_averaged_over_the_area_of_a_latent():
-    mask = -torch.ones(1, 1, 4, 4)
-    mask[0, 0, 0, 0] = mask[0, 0, 2:, 2:] = 1
-    assert model().shrink(mask)[0, 0].tolist() == [[-0.5, -1], [-1, 1]]
-
-
 def test_what_cannot_be_halved_is_refused():
     with pytest.raises(InputError):
         model(2).shape(16, 15)
@@ -101,15 +95,3 @@ def test_each_side_learns_from_its_own_part_only():
     (rebuilt + 0.5 * sizes[0] / (sizes[1] + 1e-4) * fooled).backward()
     for name, value in again.encoder.named_parameters():
         assert torch.allclose(dict(net.encoder.named_parameters())[name].grad, value.grad, atol=1e-6), name
-
-
-def test_it_learns_one_image_by_heart():
-    net, y = model().train(), images(1)
-    optimizer, generator = torch.optim.Adam(net.parameters(), 5e-3), torch.Generator().manual_seed(0)
-    for _ in range(150):
-        optimizer.zero_grad()
-        autoencoder_loss(net, y, penalty(kl=1e-6), generator).backward()
-        optimizer.step()
-    with torch.no_grad():
-        error = autoencoder_loss(net.eval(), y, penalty()).item()
-    assert error < 0.1 * y.abs().mean().item()

@@ -38,14 +38,6 @@ def run(place, tmp_path, monkeypatch):
     return lambda number: runpy.run_path(str(EXAMPLES[number - 1]))
 
 
-def test_there_are_five_short_examples_and_the_page_names_each():
-    assert len(EXAMPLES) == 5
-    for path in EXAMPLES:
-        text = path.read_text(encoding="utf-8")
-        assert len([line for line in text.splitlines() if line.strip()]) <= 25
-        assert f"(examples/{path.name})" in PAGE and text.startswith('"""')
-
-
 def test_sample_writes_the_models_pairs(run):
     model = run(1)["model"]
     names = sorted(path.name for path in Path("samples").iterdir())

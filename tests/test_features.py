@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from tiny import features_of, pairs_of, write
 
 from pig.cli.main import main
 from pig.cli.verbs.features import Folder
@@ -70,17 +71,6 @@ def test_a_key_tells_pixels_shape_and_extractor_apart(rng):
     assert len(keys) == 6
     strided = np.repeat(image, 2, axis=1)[:, ::2]
     assert features.key_of(strided, extractors[0]) == features.key_of(image, extractors[0])
-
-
-def test_prepare_is_pillows_bicubic_in_floats(rng):
-    image = slices(rng, 1)[0]
-    expected = np.asarray(
-        Image.fromarray(image.astype(np.float32)).resize((299, 299), Image.Resampling.BICUBIC)
-    )
-    found = features.prepare(image)
-    assert found.dtype == np.float32
-    for channel in found:
-        np.testing.assert_array_equal(channel, expected.clip(0, 255))
 
 
 def test_choose_takes_each_row_at_most_once():
@@ -158,19 +148,8 @@ def test_weights_of_another_content_are_refused(tmp_path):
 # --- files and verbs ---
 
 
-def made(rng, n=5, sha256="a" * 64):
-    values, ids = rng.standard_normal((n, 2048)).astype(np.float32), [f"slice_{i}" for i in range(n)]
-    return Features(values, ids, [f"p{i // 2}" for i in range(n)], "c" * 64, "an extractor", sha256)
-
-
-def write(path, values):
-    with path.open("wb") as file:
-        features.write_features(file, values)
-    return str(path)
-
-
 def test_features_files_are_read_back_and_reproducible(rng, tmp_path):
-    given = made(rng)
+    given = features_of(rng)
     write(tmp_path / "a.npz", given)
     write(tmp_path / "b.npz", given)
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -198,22 +177,15 @@ def test_files_that_hold_no_features_are_refused(tmp_path):
 @pytest.fixture
 def archive(rng, tmp_path, monkeypatch):
     """pairs.zip of 8 slices of 4 patients, split.csv, and a cheap extractor in the place of InceptionV3."""
-    from pig.data.archive import write_archive
-    from pig.data.pairs import Pairs
-
-    names = [f"s{i}" for i in range(8)]
-    table = pd.DataFrame({"id": names, "patient": [f"p{i // 2}" for i in range(8)]})
-    table = table.assign(view="", slice="", origin="", seed="")
+    names, patients = ([f"{letter}{i // n}" for i in range(8)] for letter, n in (("s", 1), ("p", 2)))
     images, masks = slices(rng, 8, 40, 44), np.zeros((8, 40, 44), bool)
     for i in range(8):
         masks[i, 5 + i : 15 + i, 30 - 3 * i : 33] = i != 3  # the fourth has no lesion
-    for name, of in (("pairs", table), ("made", table.assign(patient=""))):
-        with (tmp_path / f"{name}.zip").open("wb") as file:
-            write_archive(file, Pairs(images, masks, of))
-    with (tmp_path / "plain.zip").open("wb") as file:
-        write_archive(file, Pairs(images, None, table))
+    for name, of, drawn in (("pairs", patients, masks), ("made", "", masks), ("plain", patients, None)):
+        write(tmp_path / f"{name}.zip", pairs_of(images, drawn, names, patient=of))
     roles = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
-    table[["id", "patient"]].assign(fold0=roles).to_csv(tmp_path / "split.csv", index=False)
+    split = pd.DataFrame({"id": names, "patient": patients, "fold0": roles})
+    split.to_csv(tmp_path / "split.csv", index=False)
     stub = Counting()
     monkeypatch.setattr(features, "inception", lambda path, device: stub.extractor())
     return stub
@@ -379,12 +351,6 @@ def scripted(net, path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_an_extractor_of_other_shapes_is_refused(tmp_path):
-    sha256 = scripted(Whole(), tmp_path / "whole.pt")
-    with pytest.raises(InputError, match=r"whole\.pt"):
-        features.pinned(tmp_path / "whole.pt", sha256, torch.device("cpu"))
-
-
 def test_another_extractor_is_used_if_its_hash_is_right(tmp_path, archive, capsys):
     path = tmp_path / "corners.pt"
     sha256 = scripted(Corners(), path)
@@ -400,11 +366,16 @@ def test_another_extractor_is_used_if_its_hash_is_right(tmp_path, archive, capsy
     assert (found.extractor, found.sha256, archive.batches) == ("corners.pt", sha256, [])
     path.write_bytes(b"no network")
     other = hashlib.sha256(b"no network").hexdigest()
+    whole = {
+        "extractor": str(tmp_path / "whole.pt"),
+        "extractor_sha256": scripted(Whole(), tmp_path / "whole.pt"),
+    }
     for changed, named in (
         ({}, sha256[:9]),
         ({"extractor": str(tmp_path / "none.pt")}, "none.pt"),
         ({"extractor_sha256": None}, "extractor_sha256"),
         ({"extractor_sha256": other}, "corners.pt"),
+        (whole, "whole.pt"),
     ):
         assert features_verb(tmp_path, "--number", "9", cfg=cfg(**changed)) == 2
         assert named in capsys.readouterr().err

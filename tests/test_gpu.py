@@ -186,15 +186,8 @@ def test_no_cpu_compiles(monkeypatch):
     assert len(list(fit(net(), loss, 5, recipe))) == 1
 
 
-@pytest.fixture
-def double():
-    """Double precision, so that rounding cannot hide a difference."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def test_a_state_from_a_cpu_goes_on_channels_last(double, monkeypatch):
+@fits.double()
+def test_a_state_from_a_cpu_goes_on_channels_last(monkeypatch):
     """Adam's moments follow the layout of the weights: fused Adam reads both in the order of memory."""
     whole = seen(0, monkeypatch).weights()
     half = seen(0, monkeypatch, stop=3).checkpoint()

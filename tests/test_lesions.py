@@ -52,13 +52,6 @@ def test_lesions_of_few_pixels(pixels):
     assert found.notna().all() and 0 <= found["eccentricity"] < 1 and 0 < found["solidity"] <= 1
 
 
-def test_shifts_change_the_place_alone():
-    near, far = one(ellipse(8, 5, (30, 12), 0.3)), one(ellipse(8, 5, (60, 25), 0.3))
-    shape = ["area", "eccentricity", "solidity"]
-    assert near[shape].tolist() == pytest.approx(far[shape].tolist())
-    assert near["height"] < far["height"]
-
-
 @pytest.mark.parametrize("place", [(48, 3), (48, 20), (30, 10), (70, 15)])
 def test_depth_and_height_in_half_a_disc(place):
     """The depth of a half disc whose flat side is no edge is its radius minus the distance from its centre."""

@@ -124,25 +124,9 @@ def test_agrees_with_the_description_of_the_authors_network(settings, height, wi
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
 
 
-def test_defaults_have_the_authors_parameters_and_attention():
-    """The reference above knows their names."""
+def test_defaults_have_as_many_parameters_as_the_authors():
     with torch.device("meta"):
-        state = UNet().state_dict()
-    assert sum(tensor.numel() for tensor in state.values()) == 7_125_409
-    attention = {key.rsplit(".", 2)[0] for key in state if key.endswith(".proj_out.weight")}
-    assert attention == {f"down.5.attn.{i}" for i in (0, 1)} | {"mid.attn_1"} | {
-        f"up.5.attn.{i}" for i in (0, 1, 2)
-    }
-
-
-@pytest.mark.parametrize(("groups", "tells"), [(32, False), (8, True)])
-def test_one_channel_a_group_takes_the_time_out_again(groups, tells):
-    """The embedding shifts whole channels, which norm2 undoes where a group is one channel, as in the authors' net."""
-    net = randomised(width=32, multipliers=(1,), blocks=1, groups=groups)
-    z, _ = inputs(8, 8, batch=1)
-    with torch.no_grad():
-        early, late = (net(z, torch.tensor([t])) for t in (1, 1000))
-    assert ((early - late).abs().max() > 1e-2) == tells
+        assert sum(tensor.numel() for tensor in UNet().state_dict().values()) == 7_125_409
 
 
 @pytest.mark.parametrize(

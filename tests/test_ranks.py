@@ -4,16 +4,17 @@ Run by torchrun, this file is the job of each process; `gloo` on this machine's 
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from fits import double
 from torch import nn
 
 from pig.cli.main import main
@@ -25,7 +26,7 @@ from pig.models.table import Params
 from pig.models.weights import load as load_weights
 from pig.training import fit as training
 from pig.training.fit import Recipe, fit
-from pig.training.ranks import ALONE, Ranks, Share, own_device, started, together, whole
+from pig.training.ranks import ALONE, Ranks, Share, own_device, started, together
 
 ROOT = Path(__file__).parent.parent
 SMOKE = load(ROOT / "params.yaml", Params, "smoke")
@@ -42,16 +43,6 @@ def settings():
     return SMOKE.model_copy(
         update={name: getattr(SMOKE, name).model_copy(update=values) for name, values in changes.items()}
     )
-
-
-@contextmanager
-def double():
-    """Double precision, so that rounding cannot hide a difference."""
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(torch.float32)
 
 
 def network(name):
@@ -102,8 +93,8 @@ def by_fit(ranks, steps=3, batch=4):
 NETS = ["guided", "controlnet", "autoencoder"]  # a frozen guider, frozen weights, gradients within the loss
 
 
-def job(folder):
-    """One process of two: trains each of NETS, goes on from a state of one process, and does it by DDP."""
+def job(folder, arguments):
+    """One process of two: trains each of NETS, goes on from a state of one process, does it by DDP; then fails."""
     ranks = started()
     with together(ranks), double():
         found = {"ddp": by_ddp(ranks), "fit": by_fit(ranks)}
@@ -115,11 +106,12 @@ def job(folder):
         found["resumed"] = (last.weights(), last.curve)
         found["checkpoint"] = trained("guided", ranks, stop=2).checkpoint()
         torch.save(found, folder / f"{ranks.rank}.pt")
+    failing_job(ranks, arguments)
 
 
-def failing_job(arguments):
+def failing_job(ranks, arguments):
     """`pig train`, whose second process meets bad input in its second step."""
-    if started().rank == 1:
+    if ranks.rank == 1:
         rows = training.batch_rows
 
         def bad(step, *more):
@@ -183,12 +175,6 @@ def gradients(name, all_ranks, batch=5):
     return total
 
 
-def test_a_share_draws_what_a_generator_draws():
-    plain, share = torch.Generator().manual_seed(5), Share(5, Ranks(1, 2), 6)
-    assert whole(share, 3) == (6, slice(3, 6)) and whole(plain, 3) == (3, slice(3)) == whole(None, 3)
-    assert torch.equal(torch.randn(4, generator=plain), torch.randn(4, generator=share))
-
-
 def test_a_batch_smaller_than_the_ranks_is_refused():
     model, loss = network("ddpm")
     with pytest.raises(InputError, match=r"^training\.batch"):
@@ -203,15 +189,6 @@ def test_a_process_whose_companions_ended_says_so_in_one_line(monkeypatch):
     assert torch.equal(ALONE.total(torch.ones(2)), torch.ones(2))
     with pytest.raises(InputError, match=r"^rank 0 of 2: lost the other processes[^\n]*$"):
         Ranks(0, 2).total(torch.ones(2))
-
-
-def test_ranks_come_from_the_environment(monkeypatch):
-    for name in ("RANK", "WORLD_SIZE"):
-        monkeypatch.delenv(name, raising=False)
-    assert started() == ALONE
-    for name, value in {"RANK": "2", "WORLD_SIZE": "4"}.items():
-        monkeypatch.setenv(name, value)
-    assert started() == Ranks(2, 4)
 
 
 def test_each_process_takes_a_gpu_of_its_own_or_says_that_there_are_too_few(monkeypatch):
@@ -230,15 +207,26 @@ def test_each_process_takes_a_gpu_of_its_own_or_says_that_there_are_too_few(monk
 
 # ---------------------------- in two processes
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
+def place(tmp_path_factory):
+    """Where two processes run; it is empty but for what they leave."""
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def ran(place, data):
+    """(code, what was printed) of the one start of the two processes."""
+    with double():
+        torch.save(trained("guided", ALONE, stop=3).checkpoint(), place / "half.pt")
+    return ended(torchrun(__file__, str(place), *train(place / "failed", data)))
+
+
+@pytest.fixture(scope="module")
+def two(place, ran):
     """(what both of two processes found, what one process finds)."""
-    folder = tmp_path_factory.mktemp("two")
     with double():
         one = {name: trained(name, ALONE) for name in NETS}
-        torch.save(trained("guided", ALONE, stop=3).checkpoint(), folder / "half.pt")
-        code, shown = ended(torchrun(__file__, str(folder)))
-        assert code == 0, shown
-        found = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+        assert (place / "1.pt").exists(), ran
+        found = [torch.load(place / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
         resumed = trained("guided", ALONE, checkpoint=found[1]["checkpoint"])
         return found, {name: (last.weights(), last.curve) for name, last in one.items()}, resumed
 
@@ -337,16 +325,17 @@ def same_file(ours, theirs):
         torch.testing.assert_close(weights[key], expected[key], rtol=0, atol=SMOKE.training.learning_rate / 4)
 
 
-def test_where_one_process_fails_all_end_and_one_line_says_why(data, tmp_path):
-    code, shown = ended(torchrun(__file__, *train(tmp_path, data)))
+def test_where_one_process_fails_all_end_and_one_line_says_why(ran, place):
+    code, shown = ran
     lines = [line for line in shown.splitlines() if line.startswith("pig:")]
     shared = "pig: ddpm fold 0: 2 processes share each batch of 4"
     assert code != 0 and lines == [shared, "pig: data.zip: expected what was there before"]
-    assert [path.name for path in tmp_path.iterdir()] == []
+    assert not list((place / "failed").glob("*"))
 
 
-def test_snakemake_trains_on_as_many_gpus_as_it_grants_and_repeats_nothing_for_another_number(tmp_path):
+def test_snakemake_trains_on_as_many_gpus_as_it_grants_and_repeats_nothing_for_another_number(data, tmp_path):
     """Resources cause no rerun. Without a GPU the processes that `gpu` asks for run on the CPU."""
+    shutil.copytree(Path(data[1]).parent, tmp_path / "runs/smoke")
     command = [str(Path(sys.executable).parent / "snakemake"), "runs/smoke/fold0/ddpm.safetensors"]
     place = ["--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path), "--cores", "1"]
 
@@ -366,4 +355,4 @@ def test_snakemake_trains_on_as_many_gpus_as_it_grants_and_repeats_nothing_for_a
 
 
 if __name__ == "__main__":
-    failing_job(sys.argv[1:]) if sys.argv[1] == "train" else job(Path(sys.argv[1]))
+    job(Path(sys.argv[1]), sys.argv[2:])

@@ -60,17 +60,6 @@ def test_a_file_that_is_no_network_is_named(tmp_path):
         weights.load(path)
 
 
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [("conv_in.bias", None), ("conv_in.bias", torch.zeros(3)), ("extra", torch.zeros(2, 5))],
-)
-def test_the_first_key_that_does_not_fit_is_named(key, value):
-    net = UNet(**SMALL)
-    state = {name: tensor for name, tensor in {**net.state_dict(), key: value}.items() if tensor is not None}
-    with pytest.raises(InputError, match=f"^net.safetensors: {key} "):
-        weights.fill(net, state, "net.safetensors")
-
-
 @pytest.mark.parametrize("new", [True, False])
 def test_an_official_checkpoint_becomes_a_network(tmp_path, official, new):
     """The weights beside the optimiser, of DataParallel; or bare, in torch's old format."""

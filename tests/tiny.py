@@ -1,19 +1,22 @@
 """A study of minutes in seconds: every network of profile smoke, trained by the verbs on the smallest phantom.
 
-And the private images of tests/test_day.py.
+Pairs and features of a few lines; the private images of tests/test_day.py.
 """
 
 import json
 import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 from PIL import Image
 
 from pig.cli.main import main
 from pig.core.params import load, to_json
-from pig.data.archive import read_archive
+from pig.data.archive import read_archive, write_archive
 from pig.data.pairs import Pairs
 from pig.data.phantom.phantom import phantom
+from pig.metrics.features import Features, write_features
 from pig.models.table import METHODS, NETS, Params, order
 
 PARAMS = Path(__file__).parent.parent / "params.yaml"
@@ -71,3 +74,22 @@ def private(folder):
         Image.fromarray(pairs.masks[number]).save(folder / f"masks/{stem}.png")
         lines.append(f"{stem},{NAME}-{patient}")
     (folder / "patients.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def pairs_of(images, masks, ids, **columns):
+    """Pairs whose other columns are blank."""
+    blank = dict.fromkeys(("patient", "view", "slice", "origin", "seed"), "")
+    return Pairs(images, masks, pd.DataFrame({"id": ids, **blank, **columns}))
+
+
+def features_of(rng, n=5, sha256="a" * 64):
+    """Features of n slices, two of each patient."""
+    values, ids = rng.standard_normal((n, 2048)).astype(np.float32), [f"slice_{i}" for i in range(n)]
+    return Features(values, ids, [f"p{i // 2}" for i in range(n)], "c" * 64, "an extractor", sha256)
+
+
+def write(path, content):
+    """An archive of pairs or a file of features."""
+    with path.open("wb") as file:
+        (write_archive if isinstance(content, Pairs) else write_features)(file, content)
+    return str(path)
