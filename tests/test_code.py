@@ -71,7 +71,6 @@ HELPER, ALL = {"verbs.job", "helper"}, {"verbs.job", "helper", "leaf"}
         ("other.py", "1", "2", HELPER),
         # Comments, docstrings, layout, strangers and the modules of SHELL do not count.
         ("verbs/job.py", "# why", "# because", set()),
-        ("verbs/job.py", '    """Doc."""', '    """Something else."""', set()),
         ("verbs/job.py", '"""Doc."""\nfrom', '"""Something else."""\n\n\nfrom', set()),
         ("verbs/job.py", '    """Doc."""\n', "", set()),
         ("helper.py", "g(x) + 1", "(\n        g(x)\n        + 1\n    )", set()),

@@ -8,6 +8,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,14 +85,7 @@ def refused(error: InputError) -> None:
 # --- whatever the bytes ---
 
 
-TABLE = {
-    "id": ["a", "b"],
-    "patient": ["1", "2"],
-    "view": "",
-    "slice": "a\r\nb",
-    "origin": "\r0",
-    "seed": "\r",
-}
+TABLE = dict.fromkeys(COLUMNS, "a\r\nb") | {"id": ["a", "b"], "origin": "\r0", "seed": "\r"}
 GREY = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
 SOME = Pairs(GREY, GREY % 2 == 0, pd.DataFrame(TABLE))  # pandas writes "\r" without quotes
 
@@ -117,10 +111,6 @@ def network(path: Path) -> dict[str, torch.Tensor]:
     state, _ = weights.load(path)
     weights.match(SMALL, state, path)
     return state
-
-
-def scores(path: Path) -> pd.DataFrame:
-    return read_csv(path, columns=("id",), counts=("fold",), numbers=("dice",))
 
 
 SAMPLING = load(PARAMS, Params, "smoke").sampling.model_dump()
@@ -154,7 +144,7 @@ READERS: dict[str, tuple[bytes, Callable[[Path], Any], Callable[[Any], object]]]
     ),
     "scores": (
         b"id,fold,dice\na,0,0.5\nb,1,\n",
-        scores,
+        partial(read_csv, columns=("id",), counts=("fold",), numbers=("dice",)),
         lambda found: (np.mod(found["fold"].astype(float), 1) == 0).all(),
     ),
     "settings": (
@@ -182,7 +172,7 @@ READERS: dict[str, tuple[bytes, Callable[[Path], Any], Callable[[Any], object]]]
     ),
     "report": (
         b'{"set": "pig", "fid": 3.5}',
-        lambda path: read_json(path, {"set": str, "fid": int | float}),
+        partial(read_json, kinds={"set": str, "fid": int | float}),
         lambda found: isinstance(found["set"], str),
     ),
     "config": (json.dumps(EXPORT).encode(), read_config, lambda found: found[0] in METHODS),

@@ -216,6 +216,7 @@ def test_a_path_that_is_a_loop_of_links(tmp_path, folders, said):
     [
         (b"stem;patient\na;1\n", "has stem;patient; expected commas, found ';'"),
         (b"name,patient\na,1\n", "stem|id|image|file; has name, patient"),
+        (b"stem,age\na,1\n", "patient|group|patient_id; has stem, age"),
         ("stem,patient\na,Müller\n".encode("latin1"), "UTF-8"),
         ("stem,patient\na,1\n".encode("utf16"), "UTF-8"),
         (b"stem,patient\na,1,2\n", "CSV"),

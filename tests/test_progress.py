@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -28,10 +29,13 @@ def in_a_terminal(**env):
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     run(stdout=theirs, stderr=theirs, env={"TERM": "xterm", **env})
-    shown = os.read(ours, 65536).decode()  # before the other end is closed, which Linux calls an error
     os.close(theirs)
+    shown = b""
+    with suppress(OSError):  # Linux's way to say that the other end is closed
+        while chunk := os.read(ours, 4096):
+            shown += chunk
     os.close(ours)
-    return shown
+    return shown.decode()
 
 
 def test_a_terminal_gets_a_bar_with_rate_and_time():
