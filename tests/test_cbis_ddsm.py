@@ -124,6 +124,5 @@ def test_real_mammograms_with_made_up_masks(tmp_path):
     assert not rejected
     image, outlined = pairs.images[0], pairs.masks[0]
     assert outlined.sum() == pytest.approx(200 * 200 / (3759 * 1604) * 128 * 64, rel=0.15)
-    assert (
-        image[:, 0].mean() > 100 > 10 > image[:8, -16:].mean()
-    )  # chest wall; air without the label and edge
+    # The chest wall; air without the label and the edge.
+    assert image[:, 0].mean() > 100 > 10 > image[:8, -16:].mean()

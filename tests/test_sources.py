@@ -218,6 +218,3 @@ def test_patients_are_read_by_stem_or_file_name(tmp_path, text):
     path = tmp_path / "patients.csv"
     path.write_text(text)
     assert read_patients(path) == {"a": "1", "b.c": "1"}
-
-
-# --- the verb ---
