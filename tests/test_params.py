@@ -48,6 +48,11 @@ def test_paper_is_the_paper():
     assert (t.ema, t.clip_norm, t.precision) == (None, None, "fp32")
 
 
+def test_steps_spaced_by_log_snr_need_not_divide_T():
+    over = {"sampling": {"spacing": "log_snr", "steps": 25}}
+    assert resolve(PAPER, Params, over=over).sampling.steps == 25
+
+
 def refused(raw, named):
     """Resolving `raw` at profile paper ends in one line that begins with the key."""
     with pytest.raises(InputError) as caught:
@@ -105,7 +110,8 @@ def test_a_job_reads_back_the_sections_that_it_was_given():
     back = from_json(to_json(p, "network", "process"), ["process", "network"], Params, "--cfg")
     assert (back.network, back.process) == (p.network, p.process)
     assert not hasattr(back, "training")
-    for text, named in ((to_json(p, "network"), "training"), ("{", "")):
+    slip = to_json(p, "training").replace('"batch"', '"bach"')
+    for text, named in ((to_json(p, "network"), "training"), (slip, r"training\.ba"), ("{", "")):
         with pytest.raises(InputError, match=f"^--cfg: {named}"):
             from_json(text, ["training"], Params, "--cfg")
 

@@ -10,6 +10,7 @@ from PIL import Image
 from pig.data.readers.folder import find_folder, read_all, read_patients
 from pig.data.readers.pixels import NOT_TWO, UnusableError, crop_box, lesion, resize, resize_mask, window
 
+BUSI = Path(__file__).parents[1].parent / "shared" / "data" / "busi"
 PNG = Path("some.png")
 
 
@@ -218,3 +219,16 @@ def test_patients_are_read_by_stem_or_file_name(tmp_path, text):
     path = tmp_path / "patients.csv"
     path.write_text(text)
     assert read_patients(path) == {"a": "1", "b.c": "1"}
+
+
+@pytest.mark.skipif(not BUSI.is_dir(), reason="no ../shared/data/busi beside the repository")
+def test_busi_images_become_pairs_with_their_groups():
+    names = [f"{kind}_{i:03d}.png" for kind in ("benign", "malignant") for i in range(1, 25)]
+    files = [[BUSI / kind / name for name in names] for kind in ("images", "masks")]
+    pairs, rejected = read_all(find_folder(*files, read_patients(BUSI / "groups.csv")), (64, 64), crop_box)
+    assert not rejected
+    assert len(pairs) == 48
+    assert pairs.table["patient"].nunique() < len(pairs)
+    for name, mask in zip(pairs.table["file"], pairs.masks, strict=True):
+        truth = np.asarray(Image.open(BUSI / "masks" / name)).mean()
+        assert mask.mean() == pytest.approx(truth, rel=0.15, abs=0.003)
