@@ -93,8 +93,8 @@ def by_fit(ranks, steps=3, batch=4):
 NETS = ["guided", "controlnet", "autoencoder"]  # a frozen guider, frozen weights, gradients within the loss
 
 
-def job(folder, arguments):
-    """One process of two: trains each of NETS, goes on from a state of one process, does it by DDP; then fails."""
+def job(folder):
+    """One process of two: trains each of NETS, goes on from a state of one process, and does it by DDP."""
     ranks = started()
     with together(ranks), double():
         found = {"ddp": by_ddp(ranks), "fit": by_fit(ranks)}
@@ -106,12 +106,11 @@ def job(folder, arguments):
         found["resumed"] = (last.weights(), last.curve)
         found["checkpoint"] = trained("guided", ranks, stop=2).checkpoint()
         torch.save(found, folder / f"{ranks.rank}.pt")
-    failing_job(ranks, arguments)
 
 
-def failing_job(ranks, arguments):
+def failing_job(arguments):
     """`pig train`, whose second process meets bad input in its second step."""
-    if ranks.rank == 1:
+    if started().rank == 1:
         rows = training.batch_rows
 
         def bad(step, *more):
@@ -207,26 +206,15 @@ def test_each_process_takes_a_gpu_of_its_own_or_says_that_there_are_too_few(monk
 
 # ---------------------------- in two processes
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    """Where two processes run; it is empty but for what they leave."""
-    return tmp_path_factory.mktemp("two")
-
-
-@pytest.fixture(scope="module")
-def ran(place, data):
-    """(code, what was printed) of the one start of the two processes."""
-    with double():
-        torch.save(trained("guided", ALONE, stop=3).checkpoint(), place / "half.pt")
-    return ended(torchrun(__file__, str(place), *train(place / "failed", data)))
-
-
-@pytest.fixture(scope="module")
-def two(place, ran):
+def two(tmp_path_factory):
     """(what both of two processes found, what one process finds)."""
+    folder = tmp_path_factory.mktemp("two")
     with double():
         one = {name: trained(name, ALONE) for name in NETS}
-        assert (place / "1.pt").exists(), ran
-        found = [torch.load(place / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+        torch.save(trained("guided", ALONE, stop=3).checkpoint(), folder / "half.pt")
+        code, shown = ended(torchrun(__file__, str(folder)))
+        assert code == 0, shown
+        found = [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
         resumed = trained("guided", ALONE, checkpoint=found[1]["checkpoint"])
         return found, {name: (last.weights(), last.curve) for name, last in one.items()}, resumed
 
@@ -325,12 +313,12 @@ def same_file(ours, theirs):
         torch.testing.assert_close(weights[key], expected[key], rtol=0, atol=SMOKE.training.learning_rate / 4)
 
 
-def test_where_one_process_fails_all_end_and_one_line_says_why(ran, place):
-    code, shown = ran
+def test_where_one_process_fails_all_end_and_one_line_says_why(data, tmp_path):
+    code, shown = ended(torchrun(__file__, *train(tmp_path, data)))
     lines = [line for line in shown.splitlines() if line.startswith("pig:")]
     shared = "pig: ddpm fold 0: 2 processes share each batch of 4"
     assert code != 0 and lines == [shared, "pig: data.zip: expected what was there before"]
-    assert not list((place / "failed").glob("*"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_snakemake_trains_on_as_many_gpus_as_it_grants_and_repeats_nothing_for_another_number(data, tmp_path):
@@ -355,4 +343,4 @@ def test_snakemake_trains_on_as_many_gpus_as_it_grants_and_repeats_nothing_for_a
 
 
 if __name__ == "__main__":
-    job(Path(sys.argv[1]), sys.argv[2:])
+    failing_job(sys.argv[1:]) if sys.argv[1] == "train" else job(Path(sys.argv[1]))
