@@ -37,7 +37,8 @@ help:
 	echo "Installing requirements.txt into .venv with $$($$python --version)"; \
 	"$$python" -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r <(sed -n '/^uv==/,/[^\\]$$/p' requirements.txt)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r requirements.txt || \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --require-hashes \
+	    -r requirements.txt || \
 	    $(BIN)/python -m pip install --no-deps --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
