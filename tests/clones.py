@@ -17,11 +17,7 @@ REPORTS = ("table1", "table2", "table3", "table4", "table5", "pairing")
 NOTHING = "Nothing to be done"
 REPORT = "The report as a web page and in Markdown"
 TAIL = {"Tables", "Figures", REPORT}  # jobs that end every change
-METHODS = (
-    "pig",
-    "ddim",
-    "segguided-varied",
-)  # of the study: paired or not, with masks of its own or varied ones
+METHODS = ("pig", "ddim", "segguided-varied")  # of the study: paired or not, its own masks or varied ones
 
 
 def environment(**more):

@@ -236,18 +236,26 @@ def test_two_uncoupled_chains_equal_diffusers_dpm_solver(prediction, spacing):
         assert torch.allclose(found, diffusers_dpmpp2m(start, prediction, spacing), rtol=1e-5, atol=1e-5)
 
 
-def gaussian_error(steps, solver, mean=0.4, deviation=0.5):
+def gaussian_error(steps, solver, spacing="log_snr", prediction="x0", mean=0.4, deviation=0.5):
     """Largest distance from the exact end of the flow, with the ideal denoiser of y0 ~ N(mean, deviation^2)."""
     yT = torch.linspace(-2.5, 2.5, 101, dtype=torch.float64).view(1, 1, 1, -1)
 
     def ideal(noised, guide, t):
         a = rowwise(t)
-        return mean + a.sqrt() * deviation**2 / (a * deviation**2 + 1 - a) * (noised - a.sqrt() * mean)
+        y0_hat = mean + a.sqrt() * deviation**2 / (a * deviation**2 + 1 - a) * (noised - a.sqrt() * mean)
+        return D.PREDICTIONS[prediction].target(y0_hat, (noised - a.sqrt() * y0_hat) / (1 - a).sqrt(), a)
 
     a = ALPHABAR[T]
     exact = mean + deviation * (yT - a.sqrt() * mean) / (a * deviation**2 + 1 - a).sqrt()
-    found = last(chain(denoiser(ideal, "x0"), yT, steps, SOLVERS[solver], spacing="log_snr"))
+    found = last(chain(denoiser(ideal, prediction), yT, steps, SOLVERS[solver], spacing=spacing))
     return (found - exact).abs().max().item()
+
+
+@pytest.mark.parametrize("prediction", D.PREDICTIONS)
+def test_the_solver_in_50_steps_is_closer_to_the_exact_flow_than_ddim_in_256(prediction):
+    few = gaussian_error(50, "dpmpp2m", prediction=prediction)
+    assert few < gaussian_error(256, "ddim", "trailing", prediction)
+    assert few < gaussian_error(50, "ddim", prediction=prediction) / 4
 
 
 def test_halving_the_step_halves_ddims_error_and_quarters_that_of_the_solver():

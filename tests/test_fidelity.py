@@ -244,12 +244,12 @@ def test_the_extrapolation_is_nearer_to_the_truth_than_fid_itself(rng, same):
     mean, deviations = (0, np.ones(16)) if same else (rng.uniform(0, 0.3, 16), rng.uniform(0.8, 1.2, 16))
     truth = np.sum(mean**2 + np.zeros(16)) + np.sum((deviations - 1) ** 2)
     plain, found = [], []
-    for seed in range(10):
+    for seed in range(20):
         draw = np.random.default_rng(seed)
-        a, b = draw.standard_normal((300, 16)), mean + deviations * draw.standard_normal((300, 16))
+        a, b = draw.standard_normal((400, 16)), mean + deviations * draw.standard_normal((400, 16))
         plain.append(frechet_distance(a, b))
-        found.append(fidelity.frechet_distance_infinity(a, b, 10, seed))
-    assert abs(np.mean(found) - truth) < 0.3 * abs(np.mean(plain) - truth)
+        found.append(fidelity.frechet_distance_infinity(a, b, 10 if same else 15, seed))
+    assert abs(np.mean(found) - truth) < (0.2 if same else 0.3) * abs(np.mean(plain) - truth)
     assert (min(found) < 0) == same
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pandas as pd
 import pytest
-from clones import BIN, planned, run
+from clones import BIN, ROOT, planned, run
 from tiny import fold_of, sample
 
 from pig.core.params import load
@@ -57,6 +57,8 @@ def test_every_profile_makes_a_plan(fresh, tmp_path, profile):
     samples = [re.match(r"Sample (\d+) with pig, fold 0", job) for job in jobs]
     number = max(*p.segmentation.doses, p.fidelity.slices)
     assert sum(int(found[1]) for found in samples if found) == number
+    if profile == "demo":
+        assert f" and {len(jobs) + 1} jobs" in (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
     assert any(job.startswith("Join") for job in jobs) == (p.sampling.shards > 1)
     paired = [name for name in p.methods if METHODS[name].paired]
     leak = len(order(["pig"]))  # one generator that saw all patients

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pig.cli.options import add_settings, settings
 from pig.cli.verbs.figures import read_curves, read_frames
 from pig.core.errors import InputError
-from pig.core.files import atomic
+from pig.core.files import atomics
 from pig.models.table import METHODS, Params
 
 if TYPE_CHECKING:
@@ -69,7 +69,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> None:
-    markdown, html = args.out
     if [Path(path).suffix for path in args.out] != [".md", ".html"]:
         raise InputError(f"--out {' '.join(args.out)}: expected a name that ends in .md and one in .html")
     chosen = settings(args, *SECTIONS)
@@ -99,7 +98,7 @@ def run(args: Namespace) -> None:
         "level": level,
         "findings": findings({number: table.frame for number, table in tables.items()}, level),
         "tables": tables,
-        "figures": _figures(args.figures, Path(markdown).parent),
+        "figures": _figures(args.figures, Path(args.out[0]).parent),
         "frames": page.progression(*read_frames(args.frames)) if args.frames else [],
         "shelves": _shelves(args, None if private else pairs, number),
         "real": [] if private else page.spaced(pairs, number),
@@ -119,9 +118,9 @@ def run(args: Namespace) -> None:
             for name in SECTIONS
         },
     }
-    with atomic(markdown, "w") as file, atomic(html, "w") as other:
-        file.write(page.render("page.md", made))
-        other.write(page.render("page.html", made))
+    with atomics(args.out, "w") as files:
+        for file, template in zip(files, ("page.md", "page.html"), strict=True):
+            file.write(page.render(template, made))
 
 
 def read_tables(paths: list[str]) -> "dict[int, Table]":
