@@ -3,6 +3,7 @@
 import importlib
 from itertools import pairwise
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from pig.core.errors import InputError
 from pig.core.params import Network, Process, Shared, load
-from pig.diffusion import PREDICTIONS, noise
+from pig.diffusion import PREDICTIONS, noise, seeded, seeded_noise
 from pig.models import weights
 from pig.models.generator import Model, evaluations
 from pig.models.loading import read_net
@@ -19,6 +20,7 @@ from pig.models.method import Batch, Trained, net, sampler, schedule
 from pig.models.table import METHODS, NETS, Autoencoder, Params, order
 from pig.models.unet import parameters
 
+UNIFORM = ("ddpm", "ddim")
 SMOKE, DEMO = (load("params.yaml", Params, profile) for profile in ("smoke", "demo"))
 TINY = {
     "network": Network(width=8, multipliers=[1, 2], blocks=1, dropout=0.0, stem=2, groups=8),
@@ -28,8 +30,8 @@ TINY = {
 }
 SMALL = SMOKE.model_copy(update=TINY)
 PROCESS = Process(T=1024, schedule="linear", beta_1=1e-4, beta_T=0.02)
-USED = {"steps": 4, "ddpm_steps": 8, "tile": 4, "clip": True, "spacing": "trailing", "solver": "ddim"}
-USED |= {"settle": None, "guide": "x0_hat", "precision": "fp32"}
+USED = {"steps": 4, "ddim_steps": 4, "ddpm_steps": 8, "tile": 4, "clip": True}
+USED |= {"solver": "ddim", "spacing": "trailing", "settle": None, "guide": "x0_hat", "precision": "fp32"}
 
 
 def trained(name, prediction="v"):
@@ -86,17 +88,51 @@ def test_sample_i_is_bit_identical_alone_in_a_batch_and_in_a_shard(method):
     [
         *((method, {"given": masks(8)[[0]]}, {"given": masks(8)[[7]]}) for method in ("segguided", "ldm")),
         ("pig", {}, {"guide": "local_mean"}),  # the published guide
-        *((method, {}, {"solver": "dpmpp2m"}) for method in METHODS if method != "ddpm"),
+        *((method, {}, {"solver": "dpmpp2m"}) for method in METHODS if method not in UNIFORM),
     ],
 )
 def test_masks_guide_and_solver_change_the_image(method, one, other):
     assert not torch.equal(samples(method, **one)[:, -1], samples(method, **other)[:, -1])
 
 
-def test_the_ancestral_chain_has_moves_of_its_own():
-    """With noise, unlike DDIM's from one start and with one network."""
-    assert torch.equal(samples("ddpm"), samples("ddpm", solver="dpmpp2m"))
-    assert not torch.equal(samples("ddpm", ddpm_steps=4), samples("ddim"))
+@pytest.mark.parametrize("method", UNIFORM)
+def test_ddpm_and_ddim_are_sampled_as_they_are_called_whatever_the_solver(method):
+    plain, fewer = samples(method, range(5)), {"solver": "dpmpp2m", "spacing": "log_snr", "steps": 3}
+    assert torch.equal(plain, samples(method, range(5), **fewer))
+    assert torch.equal(plain, samples(method, range(5), spacing="log_snr"))
+    leading = samples(method, range(5), spacing="leading")
+    assert torch.equal(leading, samples(method, range(5), spacing="leading", solver="dpmpp2m"))
+    assert not torch.equal(leading, plain)
+    told, uniform = model(method, **fewer).report(), {"ddpm": ("ancestral", 8), "ddim": ("ddim", 4)}
+    assert (told["solver"]["solver"], told["evaluations"]) == uniform[method]
+    assert told["solver"]["spacing"] == "trailing"
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # theirs
+@pytest.mark.parametrize("spacing", ["trailing", "leading"])
+def test_the_row_ddim_is_that_of_diffusers(spacing):
+    generator = model("ddim", solver="dpmpp2m", spacing=spacing)
+    (tile,) = frames(generator, range(4))[-1:]
+    scheduler = diffusers.DDIMScheduler(
+        PROCESS.T, timestep_spacing=spacing, clip_sample=True, prediction_type="v_prediction"
+    )
+    scheduler.alphas_cumprod, scheduler.final_alpha_cumprod = generator.alphabar[1:], torch.tensor(1.0)
+    scheduler.set_timesteps(4)
+    yt = seeded_noise(seeded(generator.seeds(range(4))), (1, *generator.size))
+    for t in scheduler.timesteps:
+        with torch.no_grad():
+            out = generator.nets["ddpm"].model(yt, None, t.expand(4) + 1)
+        yt = scheduler.step(out, t, yt, use_clipped_model_output=True).prev_sample
+    assert torch.allclose(tile.y0_hat, yt, atol=1e-5)
+
+
+def test_the_unconditional_row_is_the_same_network_sampled_as_the_others():
+    """By DDIM it is the row DDIM; the ancestral chain is another, with noise from the same start."""
+    assert torch.equal(samples("unconditional"), samples("ddim"))
+    assert not torch.equal(samples("unconditional"), samples("ddpm", ddpm_steps=4))
+    generator = model("unconditional", solver="dpmpp2m", spacing="log_snr", steps=3)
+    assert evaluations("unconditional", generator.sampling) == len(frames(generator)) == 3
+    assert generator.report()["solver"]["solver"] == "dpmpp2m"
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -335,7 +371,7 @@ def test_each_method_overfits_one_pair(method, learnt):
     kind = METHODS[method]
     x0, y0 = a_pair()
     nets = {name: learnt[name] for name in kind.nets}
-    few = SMOKE.sampling.model_copy(update={**USED, "steps": 8, "ddpm_steps": 32, "tile": 2})
+    few = SMOKE.sampling.model_copy(update={**USED, "steps": 8, "ddim_steps": 8, "ddpm_steps": 32, "tile": 2})
     generator = Model(method, (16, 16), 0, few, {}, nets, CHAIN)
     *_, frame = frames(generator, range(2), masks(4)[[3, 3]] if kind.masks else None)
     error = (frame.y0_hat - y0).square().mean(dim=(1, 2, 3))

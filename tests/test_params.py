@@ -32,7 +32,8 @@ def test_paper_is_the_paper():
     p = load(FILE, Params, "paper")
     assert (p.data.size, p.phantom.patients, p.folds.count, p.folds.leak) == (512, 367, 5, False)
     assert p.process.model_dump() == {"T": 1024, "schedule": "linear", "beta_1": 1e-4, "beta_T": 0.02}
-    assert (p.sampling.steps, p.sampling.ddpm_steps, p.sampling.guide) == (256, 1024, "x0_hat")
+    assert (p.sampling.steps, p.sampling.ddim_steps, p.sampling.ddpm_steps) == (256, 256, 1024)
+    assert p.sampling.guide == "x0_hat"
     assert (p.sampling.solver, p.sampling.spacing) == ("ddim", "trailing")
     for net in (p.guider, p.guided, p.ddpm):
         assert (net.prediction, net.min_snr, net.max_snr) == ("eps", None, None)
@@ -80,7 +81,10 @@ def test_an_unknown_a_missing_and_an_ill_typed_key_are_named(section):
         ({"phantom": {"views": ["LAT"]}}, "phantom.views.0"),
         ({"process": {"beta_T": 2.0}}, "process.beta_T"),
         ({"sampling": {"steps": 300}}, "sampling.steps"),
-        ({"sampling": {"spacing": "log_snr", "ddpm_steps": 2000}}, "sampling.ddpm_steps"),
+        ({"sampling": {"spacing": "log_snr", "steps": 2000}}, "sampling.steps"),
+        ({"sampling": {"spacing": "log_snr", "ddpm_steps": 300}}, "sampling.ddpm_steps"),
+        ({"sampling": {"spacing": "log_snr", "ddim_steps": 300}}, "sampling.ddim_steps"),
+        ({"sampling": {"spacing": "leading", "ddim_steps": 300}}, "sampling.ddim_steps"),
         ({"data": {"size": 500}}, "data.size"),
         ({"augmentation": {"scale": [2.0, 1.0]}}, "augmentation.scale"),
         ({"segmentation": {"depth": 5, "decoder_channels": [8]}}, "segmentation"),
@@ -90,6 +94,11 @@ def test_an_unknown_a_missing_and_an_ill_typed_key_are_named(section):
 )
 def test_a_bad_value_is_named_in_one_line(change, named):
     refused(overlay(PAPER, change), named)
+
+
+def test_by_log_snr_steps_need_not_divide_T_where_the_solver_takes_them():
+    own = {"solver": "dpmpp2m", "spacing": "log_snr", "steps": 25}
+    assert resolve(overlay(PAPER, {"sampling": own}), Params).sampling.steps == 25
 
 
 def test_the_command_line_wins_over_the_profile():

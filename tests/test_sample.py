@@ -37,7 +37,7 @@ FOLD = paths.fold("smoke", 0)
 
 def cfg(**changes):
     sampling = SMOKE.sampling.model_copy(
-        update={"steps": 4, "ddpm_steps": 4, "tile": 4, "batch": 2, **changes}
+        update={"steps": 4, "ddim_steps": 4, "ddpm_steps": 4, "tile": 4, "batch": 2, **changes}
     )
     return to_json(SMOKE.model_copy(update={"sampling": sampling}), "sampling")
 

@@ -133,6 +133,7 @@ class Training(Section):
 
 class Sampling(Section):
     steps: Count
+    ddim_steps: Count
     ddpm_steps: Count
     solver: Literal["ddim", "dpmpp2m"]
     spacing: Literal["trailing", "leading", "log_snr"]
@@ -150,12 +151,18 @@ class Sampling(Section):
 
     def check(self, T: int, name: str) -> None:
         """Raise InputError unless the numbers of steps suit a process of T steps, which is called `name`."""
-        for key in ("steps", "ddpm_steps"):
+        spacings = {"steps": self.spacing, "ddim_steps": self.uniform, "ddpm_steps": self.uniform}
+        for key, spacing in spacings.items():
             steps = getattr(self, key)
-            if self.spacing == "log_snr" and steps > T:
+            if spacing == "log_snr" and steps > T:
                 raise InputError(f"sampling.{key}: expected at most the steps of {name} = {T}")
-            if self.spacing != "log_snr" and T % steps:
+            if spacing != "log_snr" and T % steps:
                 raise InputError(f"sampling.{key}: expected a divisor of {name} = {T}")
+
+    @property
+    def uniform(self) -> Literal["trailing", "leading"]:
+        """The spacing of the rows DDPM and DDIM, whose times are uniform always."""
+        return "leading" if self.spacing == "leading" else "trailing"
 
 
 class Fidelity(Section):

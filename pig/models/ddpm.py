@@ -1,15 +1,15 @@
-"""DDPM and DDIM, the unconditional rivals: one network, images alone (Ho et al. 2020; Song et al. 2021)."""
+"""The unconditional rivals, one network of images alone: DDPM (Ho et al. 2020), DDIM (Song et al. 2021), or as PIG."""
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor, nn
 
 from pig.core.params import Built, Sampling, Shared
+from pig.diffusion import Move, ddim, sample_images
 from pig.models.losses import loss_of_chain
-from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, first_noise, images, unet
-from pig.models.solvers import ancestral
+from pig.models.method import Batch, Frozen, Net, Sampler, Tile, denoiser, first_noise, images, unet
+from pig.models.solvers import ancestral, times
 from pig.models.table import Denoising
 from pig.models.unet import Unguided
 
@@ -27,16 +27,24 @@ def loss(model: nn.Module, frozen: Frozen, batch: Batch, settings: Settings) -> 
     return loss_of_chain(model, batch.y0, None, batch, settings, settings.ddpm)
 
 
-def ancestral_chain(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[None, Tensor]]:
-    """Ancestral sampling; each row's noise comes from its own generator."""
+def uniform(solver: str, key: str, move: Callable[[Tensor, Callable[[], Tensor]], Move]) -> Sampler:
+    """sampling.`key` uniform steps by `move` (alphabar, fresh noise), whatever sampling.solver and log_snr say."""
 
-    def fresh() -> Tensor:
-        return first_noise(tile, 1, nets["ddpm"])
+    def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[None, Tensor]]:
+        def fresh() -> Tensor:  # each row's noise comes from its own generator
+            return first_noise(tile, 1, nets["ddpm"])
 
-    model = denoiser(nets["ddpm"], tile.alphabar, sampling, sampling.clip)
-    steps = chain(model, None, fresh(), sampling, partial(ancestral, fresh=fresh), sampling.ddpm_steps)
-    return ((None, y0_hat) for y0_hat in steps)
+        model = denoiser(nets["ddpm"], tile.alphabar, sampling, sampling.clip)
+        at = times(tile.alphabar, getattr(sampling, key), sampling.uniform)
+        steps = sample_images(model, fresh(), None, tile.alphabar, at, lambda alphabar: move(alphabar, fresh))
+        return ((None, y0_hat) for y0_hat in steps)
+
+    return Sampler(sample, key, solver)
 
 
 NETS: dict[str, Net[Any, Any]] = {"ddpm": Net(Built, Settings, make, loss, lambda s: s.ddpm.prediction)}
-SAMPLERS = {"ddpm": Sampler(ancestral_chain, steps="ddpm_steps"), "ddim": images("ddpm")}
+SAMPLERS = {
+    "ddpm": uniform("ancestral", "ddpm_steps", ancestral),
+    "ddim": uniform("ddim", "ddim_steps", lambda alphabar, fresh: ddim(alphabar)),
+    "unconditional": images("ddpm"),
+}

@@ -255,7 +255,8 @@ class Model:
             "tile": self.sampling.tile,
             "steps": self.steps,
             "evaluations": evaluations(self.method, self.sampling),
-            "solver": {key: getattr(self.sampling, key) for key in SOLVING},
+            "solver": {key: getattr(self.sampling, key) for key in SOLVING}
+            | sampler(self.method).by(self.sampling),
             "machine": machine(self.device),
             "networks": {name: {key: head.get(key) for key in KEPT} for name, head in self.headers.items()},
         }

@@ -15,7 +15,6 @@ from torch import Generator, Tensor, nn
 from pig.core.params import Built, Process, Sampling, Shared
 from pig.diffusion import (
     Denoiser,
-    Move,
     cosine_schedule,
     linear_schedule,
     local_mean,
@@ -84,7 +83,16 @@ class Sampler:
 
     sample: Callable[[Frozen, Tile, Sampling], Iterator[tuple[Tensor | None, Tensor]]]
     steps: str = "steps"  # the key of `sampling` that holds its number of steps
+    solver: str = (
+        ""  # what it moves by at uniform times, always; "": sampling.solver, at times by sampling.spacing
+    )
     guider: Callable[[Sampling], int] | None = None  # with a guider: in how many of them it is evaluated
+
+    def by(self, sampling: Sampling) -> dict[str, str]:
+        """The solver and the spacing that it really uses, named as in `sampling`."""
+        if self.solver:
+            return {"solver": self.solver, "spacing": sampling.uniform}
+        return {"solver": sampling.solver, "spacing": sampling.spacing}
 
 
 def net(name: str) -> "Net[Any, Any]":
@@ -131,17 +139,10 @@ def denoiser(trained: Trained, alphabar: Tensor, sampling: Sampling, clip: bool)
     return Denoiser(model, alphabar, trained.prediction, clip)
 
 
-def chain(
-    model: Denoiser,
-    guide: Tensor | None,
-    yT: Tensor,
-    sampling: Sampling,
-    move: Callable[[Tensor], Move] | None = None,
-    steps: int | None = None,
-) -> Iterator[Tensor]:
-    """One chain from the noise yT, by the times and moves of `sampling` or others: y0_hat after each step."""
-    at = times(model.alphabar, steps or sampling.steps, sampling.spacing)
-    return sample_images(model, yT, guide, model.alphabar, at, move or SOLVERS[sampling.solver])
+def chain(model: Denoiser, guide: Tensor | None, yT: Tensor, sampling: Sampling) -> Iterator[Tensor]:
+    """One chain from the noise yT, by the times and moves of `sampling`: y0_hat after each step."""
+    at = times(model.alphabar, sampling.steps, sampling.spacing)
+    return sample_images(model, yT, guide, model.alphabar, at, SOLVERS[sampling.solver])
 
 
 def first_noise(tile: Tile, channels: int, trained: Trained) -> Tensor:

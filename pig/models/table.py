@@ -127,6 +127,7 @@ METHODS = {
     "pig": Method("PIG", "pig", PIG),
     "ddpm": Method("DDPM", "ddpm", DDPM, paired=False),
     "ddim": Method("DDIM", "ddpm", DDPM, paired=False),
+    "unconditional": Method("Unconditional", "ddpm", DDPM, paired=False),
     "joint": Method("Joint", "joint", (Net("joint", "Joint: mask and slice", {"joint": Denoising}),)),
     "ldm-varied": Method("LDM, varied masks", "ldm", LDM, masks="varied"),
     "segguided-varied": Method("SegGuidedDif, varied masks", "segguided", SEGGUIDED, masks="varied"),

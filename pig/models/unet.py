@@ -271,7 +271,7 @@ def group_norm(channels: int, groups: int) -> nn.GroupNorm:
 
 
 class Unguided(nn.Module):
-    """model(noised, None, t) = net(noised, t): DDPM and DDIM, and Joint on two channels."""
+    """model(noised, None, t) = net(noised, t): the unconditional rivals, and Joint on two channels."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()

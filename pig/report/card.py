@@ -166,7 +166,7 @@ def card(
     headers are public ones; data says in a sentence or two what the networks were trained on; scores and metrics are
     those of `sections`, empty if there are none.
     """
-    kind, folds, steps = METHODS[method], headers[-1].get("folds", {}), sampler(method).steps
+    kind, folds, sampled = METHODS[method], headers[-1].get("folds", {}), sampler(method)
     return rendering.render(
         "card.md",
         method=method,
@@ -179,9 +179,8 @@ def card(
         header=headers[-1],
         leak=folds.get("leak", False),
         folds=folds.get("count"),
-        sampling=sampling,
-        steps=getattr(sampling, steps),
-        ancestral=steps == "ddpm_steps",
+        steps=getattr(sampling, sampled.steps),
+        by=sampled.by(sampling),
         scores=scores,
         metrics=metrics,
         library=LIBRARY,

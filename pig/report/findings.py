@@ -63,7 +63,11 @@ def fidelity(table: pd.DataFrame) -> list[Finding]:
         numbers = f"{_capital(least)}, these {times} times as much{_meet(where)}."
         found.append(Finding(VERDICTS[where], claim, numbers))
     if "pig" in rows:
-        found += [_closer(rows["pig"], rows[name]) for name in ("ddpm", "ddim", "joint") if name in rows]
+        found += [
+            _closer(rows["pig"], rows[name])
+            for name in ("ddpm", "ddim", "unconditional", "joint")
+            if name in rows
+        ]
     return found
 
 

@@ -186,9 +186,9 @@ def table1(
 
 
 def _solver(costs: Sequence[Mapping[str, Any]]) -> str:
-    """What the name of the row DDIM hides where its network was sampled by another solver."""
+    """What samples where it is not DDIM; the rows DDPM and DDIM are sampled as they are called."""
     other = any(cost.get("solver", {}).get("solver", "ddim") == "dpmpp2m" for cost in costs)
-    return "Sampled by DPM-Solver++ (2M), the row DDIM too, but not DDPM" if other else ""
+    return "Sampled by DPM-Solver++ (2M), but DDPM and DDIM by the samplers of these names" if other else ""
 
 
 def _by_set(scores: Sequence[Mapping[str, Any]], name: str) -> dict[str, Mapping[str, Any]]:
