@@ -1,5 +1,6 @@
 """Figures: the same bytes again, outlines where the edges are, what is drawn is what was given."""
 
+import io
 import json
 import re
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from kinds import filled
-from matplotlib import rc_context, rcParams
+from matplotlib import image, rc_context, rcParams
 from matplotlib.collections import LineCollection
 from matplotlib.container import ErrorbarContainer
 from matplotlib.text import Text
@@ -120,6 +121,46 @@ def test_pairs_shows_each_slice_plain_and_outlined_on_one_grey_scale():
         assert len(outlined) == (i // 4) % 2
     last = figure.axes[-1].collections[0].get_segments()
     np.testing.assert_array_equal(last, figures.outline(generated.masks[3]))
+
+
+@pytest.mark.parametrize(
+    ("draw", "times", "within"),
+    [
+        (lambda of: figures.pairs(of, {"SegGuidedDif": of}), 4, (0.3, 0.7)),
+        (
+            lambda of: figures.progression(np.arange(6), *2 * (np.stack([of.images[:1] / 127.5 - 1] * 6),)),
+            3,
+            (0.5,),
+        ),
+    ],
+)
+def test_slices_of_64_pixels_are_enlarged_and_not_smoothed(draw, times, within):
+    """At the reports' dots an inch, each pixel has its grey level, to one, whatever is around it."""
+    source = some_pairs(shape=(64, 64))
+    figure = draw(source)
+    with io.BytesIO(figures.to_png(figure, 160)) as file:
+        dots = 255 * image.imread(file, format="png")[::-1, :, 0]
+    box = figure.axes[0].get_position()
+    for part in within:
+        inside = [
+            np.linspace(low, high, 64, endpoint=False) + part * (high - low) / 64
+            for low, high in (dots.shape[0] * box.intervaly, dots.shape[1] * box.intervalx)
+        ]
+        assert (
+            min(np.diff(of).min() for of in inside) > times - 0.01
+        )  # a figure is a whole number of dots high
+        shown = dots[np.ix_(*(of.astype(int) for of in inside))][::-1]
+        assert np.abs(shown - source.images[0]).max() <= 1
+
+
+def test_the_pairs_of_pig_stand_below_the_real_ones(inputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / "ldm.zip").open("wb") as file:
+        write_archive(file, some_pairs(seed=2))
+    own = ["--pairs", "real.zip", "--generated", "ldm.zip", "pig.zip"]
+    assert main(["figures", *own, "--out", "pairs.png", "--cfg", CFG]) == 0
+    expected = figures.pairs(some_pairs(), {"PIG": some_pairs(seed=1), "LDM": some_pairs(seed=2)})
+    assert (tmp_path / "pairs.png").read_bytes() == figures.to_png(expected, 50)
 
 
 def test_what_does_not_fit_is_refused():

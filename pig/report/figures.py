@@ -152,7 +152,7 @@ def _sheet(rows: Sequence[Row]) -> tuple[Figure, list[list[Axes]]]:
     """Rows of images with a label at their left; as wide as the longest row."""
     columns = max(len(images) for _, _, images, _ in rows)
     height, width = rows[0][2].shape[1:]
-    longest = max(len(line) for label, *_ in rows for line in label.split("\n"))
+    longest = max(len(re.sub(r"\$.*\$", "x", line)) for label, *_ in rows for line in label.split("\n"))
     left = 0.25 + 0.068 * longest if longest else EDGE
     cell = min((WIDTH - EDGE - left - GAP * (columns - 1)) / columns, 1.6)
     tall = cell * height / width
@@ -211,9 +211,10 @@ def check_frames(t: NDArray[Any], x: NDArray[Any], y: NDArray[Any]) -> None:
         raise InputError(f"frames: expected whole t (K,), numbers x and y (K, B, H, W); found {found}")
 
 
-def pairs(real: Pairs, generated: Mapping[str, Pairs], columns: int) -> Figure:
+def pairs(real: Pairs, generated: Mapping[str, Pairs], columns: int = 4) -> Figure:
     """Real pairs above the generated ones of each method, each slice plain and with its lesion's outline.
 
+    Few columns make large slices, which matplotlib does not smooth: it smooths what it enlarges less than three times.
     The real ones are evenly spaced over the data set, the generated ones the first: none is picked by hand.
 
     Args:

@@ -74,10 +74,10 @@ def _draw(name: str, args: Namespace, columns: int) -> Any:
         case "pairs":
             methods = {
                 METHODS[stem].label if (stem := Path(path).stem) in METHODS else stem: path
-                for path in args.generated
+                for path in sorted(args.generated, key=lambda path: Path(path).stem != "pig")  # next to real
             }
             generated = {label: read_archive(path) for label, path in methods.items()}
-            return figures.pairs(read_archive(args.pairs), generated, columns)
+            return figures.pairs(read_archive(args.pairs), generated)
         case "progression":
             return figures.progression(*read_frames(args.frames))
         case "curves":
