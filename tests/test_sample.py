@@ -251,6 +251,43 @@ def test_a_batch_that_was_spoilt_is_named(study, tmp_path, monkeypatch, capsys):
     assert "resumed at pair 2 of 7" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("begun", "now"), [("fp32", "bf16"), ("bf16", "fp32")])
+def test_under_auto_it_goes_on_in_the_precision_it_was_begun_in(
+    study, tmp_path, monkeypatch, capsys, begun, now
+):
+    """Or, begun in bf16, not at all without hardware: one line says what to do, and nothing is lost."""
+    flags = {"bf16": "flags : fpu amx_bf16", "fp32": "flags : fpu"}
+    told = [begun]
+    monkeypatch.setattr("pig.training.precision.cpuinfo", lambda: flags[told[0]])
+    whole, out = sampled(study, tmp_path / "whole.zip", precision=begun), tmp_path / "out.zip"
+    assert whole != sampled(study, tmp_path / "other.zip", precision=now)
+    words = command(study, out, precision="auto")
+    assert interrupted(monkeypatch, 2, words) == 130
+    parts = {path: path.read_bytes() for path in Path(f"{out}.part").iterdir()}
+    told[0] = now
+    if begun == "bf16":
+        line = refused(capsys, words)
+        assert line.startswith(f"pig: {out}.part: ") and "sampling.precision: bf16" in line
+        assert {path: path.read_bytes() for path in Path(f"{out}.part").iterdir()} == parts
+        words = command(study, out, precision="bf16")
+    assert main([*words, "--report", str(tmp_path / "cost.json")]) == 0
+    line = next(line for line in capsys.readouterr().err.splitlines() if "resumed at pair 4 of 7" in line)
+    assert (f"in {begun} as it was begun" in line) == (begun == "fp32")
+    assert out.read_bytes() == whole
+    assert json.loads((tmp_path / "cost.json").read_text())["computed_in"] == begun
+
+
+@pytest.mark.parametrize(("begun", "then"), [("fp32", "bf16"), ("bf16", "fp32")])
+def test_batches_of_another_precision_than_asked_for_are_not_used(
+    study, tmp_path, monkeypatch, capsys, begun, then
+):
+    whole, out = sampled(study, tmp_path / "whole.zip", precision=then), tmp_path / "out.zip"
+    assert interrupted(monkeypatch, 2, command(study, out, precision=begun)) == 130
+    capsys.readouterr()
+    assert sampled(study, out, precision=then) == whole
+    assert "resumed" not in capsys.readouterr().err
+
+
 # ---------------------------- cost
 def test_seconds_add_up_over_the_runs(study, tmp_path, monkeypatch):
     """By a clock that each look moves on by a second, of which each tile takes one; writing takes none of it."""

@@ -32,6 +32,7 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Chance = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 TwoOrMore = Annotated[int, Field(ge=2)]
+Precision = Literal["auto", "fp32", "bf16"]  # auto: pig/training/precision.py decides
 Sections = SimpleNamespace  # one attribute a section, e.g. sections.network.width
 
 
@@ -115,7 +116,7 @@ class Training(Section):
     plateau_patience: Count
     ema: Share | None
     clip_norm: Positive | None
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     compile: bool
     antithetic: bool
     keep: Literal["best", "last"]
@@ -142,7 +143,7 @@ class Sampling(Section):
     guide: Literal["x0_hat", "local_mean"]
     mask: Literal["sign", "local_mean"]
     grey_levels: Literal["fixed", "batch"]
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     compile: bool
     tile: Count
     batch: Count
@@ -201,7 +202,7 @@ class Segmentation(Section):
     warmup: Annotated[int, Field(ge=0)]
     schedule: Literal["constant", "cosine"]
     clip_norm: Positive | None
-    precision: Literal["fp32", "bf16"]
+    precision: Precision
     flip: Chance
     threshold: Share
     keep: Literal["best", "last"]

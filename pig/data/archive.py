@@ -33,7 +33,7 @@ from pig.data.pairs import (
     table_csv,
 )
 
-PART = re.compile(r"([0-9a-f]{16})-(\d+)-(\d+)\.zip")  # job, first, end
+PART = re.compile(r"([0-9a-f]{16})-(\d+)-(\d+)(?:\.(fp32|bf16))?\.zip")  # job, first, end, precision
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP can tell
 BYTES = 2**27  # of a member, twice `pairs.PIXELS`: no more are read, whatever the archive says of its size
 
@@ -123,21 +123,28 @@ class Part(NamedTuple):
 class Parts:
     """Those of the pairs `numbers` that are finished: archives in one folder, from which an interrupted run goes on.
 
-    A part is an archive of successive pairs, written whole or not at all. Its name tells its job and its pairs, its
-    note what they cost. `job` is everything but the numbers that decides the pairs; parts of other jobs are removed.
-    `stop` is the number of the first missing pair.
+    A part is an archive of successive pairs, written whole or not at all. Its name tells its job, its pairs and the
+    precision that they were computed in, its note what they cost. `job` is everything else that decides the pairs.
+    Parts of other jobs are removed, and those of another precision than `wanted`, unless that is `auto`.
+
+    `stop` is the number of the first missing pair. `computed_in` is the precision that parts to come must have. It is
+    None under `auto` where there are no parts yet; the caller then sets it.
 
     Raises:
         InputError: a part is damaged.
     """
 
-    def __init__(self, folder: str | Path, job: tuple[object, ...], numbers: range) -> None:
+    def __init__(
+        self, folder: str | Path, job: tuple[object, ...], numbers: range, wanted: str = "fp32"
+    ) -> None:
         self.folder, self.stop, self.found = Path(folder), numbers.start, list[Part]()
         self.job = hashlib.sha256(repr(job).encode()).hexdigest()[:16]
         there = {path: match for path in self._files() if (match := PART.fullmatch(path.name))}
+        begun = {match[4] for match in there.values() if match[1] == self.job} - {None}
+        self.computed_in = wanted if wanted != "auto" else min(begun, default=None)
         for path, match in sorted(there.items(), key=lambda item: (int(item[1][2]), -int(item[1][3]))):
             first, end = int(match[2]), int(match[3])
-            if match[1] != self.job:
+            if (match[1], match[4]) != (self.job, self.computed_in):
                 path.unlink(missing_ok=True)
             elif first == self.stop and first < end <= numbers.stop:
                 self.found.append(Part(path, range(first, end), _cost(path)))
@@ -146,7 +153,7 @@ class Parts:
     def add(self, pairs: Pairs, cost: Cost) -> None:
         """Write the next pairs."""
         numbers = range(self.stop, self.stop + len(pairs))
-        path = self.folder / f"{self.job}-{numbers.start:09d}-{numbers.stop:09d}.zip"
+        path = self.folder / f"{self.job}-{numbers.start:09d}-{numbers.stop:09d}.{self.computed_in}.zip"
         with atomic(path) as file:
             write_batches(file, pairs.table, [pairs], note=json.dumps(cost._asdict()))
         self.found.append(Part(path, numbers, cost))

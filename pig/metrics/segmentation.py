@@ -25,7 +25,7 @@ BUILT_OF = {"encoder", "depth", "decoder_channels"}  # settings that `build` tak
 
 Augment = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
 Validate = Callable[[nn.Module], float]
-Train = Callable[[nn.Module, Loss, int, Segmentation, Validate], tuple[Weights, pd.DataFrame]]
+Train = Callable[[nn.Module, Loss, int, Segmentation, Validate], tuple[Weights, pd.DataFrame, str]]
 
 
 class Fold(NamedTuple):
@@ -108,7 +108,7 @@ def train_and_score(
         seed: number of the segmenter. All of one fold and number start from the same weights, whatever `data` is.
         augment: changes a batch of training pairs.
         train: takes a model, its loss, the number of its rows, how to train and the validation loss; returns the
-            weights to keep and the loss curve.
+            weights to keep, the loss curve and the precision that it computed in.
 
     Raises:
         InputError: pairs without masks, or of a size that the network cannot have.
@@ -119,7 +119,7 @@ def train_and_score(
     model = build(chosen.encoder, chosen.depth, chosen.decoder_channels, size).to(device)
     train_on, validate_on, test_on = (examples(of, device) for of in (data.pairs, fold.held_out, fold.test))
     loss, validate = training_loss(train_on, chosen.flip, augment), validation_loss(validate_on, chosen.batch)
-    kept, points = train(model, loss, len(data.pairs), chosen, validate)
+    kept, points, computed_in = train(model, loss, len(data.pairs), chosen, validate)
     model.load_state_dict(kept)
     probabilities = predict(model, test_on.images, chosen.batch)
     own: dict[str, Any] = {
@@ -132,7 +132,8 @@ def train_and_score(
     scores = score(probabilities, fold.test, chosen.threshold).assign(**own)[[*KEYS, *SCORES, "empty"]]
     points.insert(0, "dose", data.dose)
     points.insert(1, "real", data.real)
-    header = {"fold": fold.number, "seed": seed, "size": list(size), **chosen.model_dump(include=BUILT_OF)}
+    header = {"fold": fold.number, "seed": seed, "size": list(size), "computed_in": computed_in}
+    header |= chosen.model_dump(include=BUILT_OF)
     return Segmented(scores, points, model, header)
 
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,11 +32,22 @@ from pig.diffusion import seeded
 from pig.models import table
 from pig.models.method import MASKS, Tile, Trained, on, sampler, schedule
 from pig.training.fit import seed_of
+from pig.training.precision import cpuinfo, decided
 
 WAITING = 2  # tiles of a GPU that may wait to be written before it does
 # What a report says of the section `sampling`, and of the networks' headers.
-SOLVING = ("solver", "spacing", "settle", "clip", "precision", "compile", "seed")
-KEPT = ("parameters", "seen", "trained_pairs", "data", "network", "training", "process", "validation")
+SOLVING = ("solver", "spacing", "settle", "clip", "compile", "seed")
+KEPT = (
+    "parameters",
+    "seen",
+    "trained_pairs",
+    "data",
+    "network",
+    "training",
+    "process",
+    "computed_in",
+    "validation",
+)
 
 
 class Pair(NamedTuple):
@@ -117,7 +127,7 @@ class Model:
                 for i, image in enumerate(images):
                     yield Pair(None if masks is None else masks[i], image)
 
-    def but(self, **changes: int) -> "Model":
+    def but(self, **changes: int | str) -> "Model":
         """The same with other values in `sampling`. Raises InputError if they do not suit the networks."""
         merged = {**self.sampling.model_dump(), **changes}
         sampling = settings.checked(settings.Sampling, merged, "sample")
@@ -128,6 +138,11 @@ class Model:
     def device(self) -> torch.device:
         """Where it computes."""
         return on(next(iter(self.nets.values())))
+
+    @property
+    def computed_in(self) -> str:
+        """The precision of its samples, fp32 or bf16, where sampling.precision may be auto."""
+        return decided(self.sampling.precision, self.device)
 
     @property
     def alphabar(self) -> Tensor:
@@ -151,6 +166,7 @@ class Model:
         others: it is the same bit for bit alone, in any batch and in a shard.
         """
         size, alphabar = self.sampling.tile, self.alphabar
+        sampling = self.sampling.model_copy(update={"precision": self.computed_in})
         given = None if masks is None else torch.from_numpy(masks)[:, None].to(self.device).float() * 2 - 1
         seeds = self.seeds(numbers)
         for start in range(-(numbers.start % size), len(numbers), size):
@@ -160,7 +176,7 @@ class Model:
             generators = seeded([seeds[i] for i in filled])
             below = None if given is None else given[torch.tensor(filled)]
             steps = sampler(self.method).sample(
-                self.nets, Tile(generators, self.size, alphabar, below), self.sampling
+                self.nets, Tile(generators, self.size, alphabar, below), sampling
             )
             wanted = slice(places.index(rows[0]), places.index(rows[-1]) + 1)
             for i, (x0_hat, y0_hat) in enumerate(steps, 1):
@@ -236,8 +252,8 @@ class Model:
         return one + (self.steps - 1) * (two - one) - (resting * (two - count(2, 0.5)) if resting else 0)
 
     def digest(self) -> str:
-        """Of all that decides a sample beside its number and the mask that it is given."""
-        solver = self.sampling.model_dump(exclude={"batch", "shards"})
+        """Of all that decides a sample beside its number, the mask that it is given and the precision."""
+        solver = self.sampling.model_dump(exclude={"batch", "shards", "precision"})
         code = table.METHODS[self.method].code()
         what = (self.method, self.size, solver, dict(self.headers), code)
         total = hashlib.sha256(repr(what).encode())
@@ -255,6 +271,7 @@ class Model:
             "tile": self.sampling.tile,
             "steps": self.steps,
             "evaluations": evaluations(self.method, self.sampling),
+            "computed_in": self.computed_in,
             "solver": {key: getattr(self.sampling, key) for key in SOLVING}
             | sampler(self.method).by(self.sampling),
             "machine": machine(self.device),
@@ -272,8 +289,7 @@ def machine(device: torch.device) -> str:
     """What computes: the GPU, or the processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    told = Path("/proc/cpuinfo")
-    named = re.search(r"^model name\s*:(.*)", told.read_text() if told.is_file() else "", re.MULTILINE)
+    named = re.search(r"^model name\s*:(.*)", cpuinfo(), re.MULTILINE)
     return named[1].strip() if named else platform.processor() or platform.machine()
 
 

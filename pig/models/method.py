@@ -131,8 +131,8 @@ def denoiser(trained: Trained, alphabar: Tensor, sampling: Sampling, clip: bool)
 
     def model(noised: Tensor, guide: Tensor | None, t: Tensor) -> Tensor:
         # No disabled autocast: torch has none for "meta", where work is counted.
-        full = sampling.precision == "fp32"
-        with nullcontext() if full else torch.autocast(noised.device.type, torch.bfloat16):
+        half = sampling.precision == "bf16"  # `auto` was decided by Model
+        with torch.autocast(noised.device.type, torch.bfloat16) if half else nullcontext():
             out = trained.model(noised, guide, t)
         return out.to(noised.dtype, copy=True)
 

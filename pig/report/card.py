@@ -33,6 +33,7 @@ WORDS = {  # texts, and what they must look like
     "code": r"[0-9a-f]{8,64}",
     "data": r"[0-9a-f]{64}",  # sha256 of the training pairs
     "source": r"[0-9a-f]{64}",  # sha256 of an authors' checkpoint
+    "computed_in": r"fp32|bf16",
     "revision": r"[0-9a-f]{7,40}(-dirty)?",
 }
 

@@ -227,18 +227,23 @@ def table5(costs: Sequence[Mapping[str, Any]], title: str = "") -> Table:
     frame.insert(1, "method", [LABELS[name] for name in order])
     encoders = [cost["networks"]["autoencoder"] for cost in costs if "autoencoder" in cost["networks"]]
     errors = [127.5 * encoder["validation"] for encoder in encoders]  # on [-1, 1]
-    machines = sorted({cost["machine"] for cost in costs if cost.get("machine")})
     caption = sentences(
         title,
         "What each method cost: parameters of the networks that sample; training images that passed through them, and "
         "through those that they started from; for a sample, evaluations of a network, 1e9 multiply-adds and seconds",
-        f"Sampled on {', '.join(machines)}, one job at a time a core" if machines else "",
+        f"Sampled on {told}, one job at a time a core" if (told := machines(costs)) else "",
         "LDM's autoencoder rebuilds validation patients' slices to "
         f"{sum(errors) / len(errors):.1f} of 255 greys (mean absolute)"
         if errors
         else "",
     )
     return Table(TABLE_5, frame, caption)
+
+
+def machines(costs: Sequence[Mapping[str, Any]]) -> str:
+    """What the samples were drawn on, and in which precision; older reports do not say in which."""
+    found = {(str(cost.get("machine", "")), str(cost.get("computed_in", ""))) for cost in costs}
+    return ", ".join(f"{name} in {of}" if of else name for name, of in sorted(found) if name)
 
 
 LAYOUTS = {layout.number: layout for layout in (TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5)}

@@ -12,7 +12,7 @@ computation. docs/gpu.md says what is for GPUs only.
 import copy
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from pig.core.errors import InputError
 from pig.core.params import Segmentation, Training
+from pig.training.precision import decided
 from pig.training.ranks import ALONE, Ranks, Share
 
 Weights = dict[str, Tensor]
@@ -49,7 +50,7 @@ class Recipe:
     plateau_patience: int = 4
     ema: float | None = None
     clip_norm: float | None = None
-    precision: str = "fp32"
+    precision: str = "fp32"  # or bf16, or auto, which fit() decides
     compile: bool = False  # on a GPU
     keep: str = "last"
     validate_every: int = 100
@@ -147,6 +148,7 @@ def fit(
             f"training.batch: {recipe.batch}; expected at least {ranks.size}, a row for each process"
         )
     device = next(model.parameters()).device
+    recipe = replace(recipe, precision=decided(recipe.precision, device))
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
     average = copy.deepcopy(model).requires_grad_(False) if recipe.ema else model
     # Of a stand-in whose rate is 1: what becomes of it scales the rate of each step, warm-up included.

@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 
 SECTIONS = [name for name, of in Params.model_fields.items() if hasattr(of.annotation, "model_fields")]
 CLOSEST = 10  # pairs, as in figures.copies
-KEPT = ("net", "fold", "revision", "code", "data", "trained_pairs", "seen", "parameters", "validation")
+KEPT = (
+    "net",
+    "fold",
+    "revision",
+    "code",
+    "data",
+    "trained_pairs",
+    "seen",
+    "parameters",
+    "computed_in",
+    "validation",
+)
 HASH = 16  # characters of a hash that are shown
 FIGURES = {  # captions, in the order of the page
     "pairs": "Real pairs, and the first that each method generated",
@@ -78,6 +89,7 @@ def run(args: Namespace) -> None:
     from pig.data.pairs import digest
     from pig.models import weights
     from pig.report import figures, page
+    from pig.report.evidence import machines
     from pig.report.findings import findings
 
     tables = read_tables(args.tables)
@@ -107,12 +119,12 @@ def run(args: Namespace) -> None:
         "curves": figures.panels(figures.curves(read_curves(args.curves)), "curves"),
         "data": page.data_set(pairs, chosen.pairing.ring),
         "software": software(),
-        "hardware": ", ".join(sorted({str(cost.get("machine", "")) for cost in costs} - {""}))
-        or "not recorded",
+        "hardware": machines(costs) or "not recorded",
         "work": work(Path(args.logs)) if args.logs else "not recorded",
         "networks": [_header(header) for header in headers],
         "revisions": _listed(headers, "revision"),
         "codes": _listed(headers, "code"),
+        "precisions": _listed(headers, "computed_in"),
         "settings": {
             name: {key: json.dumps(value) for key, value in getattr(chosen, name).model_dump().items()}
             for name in SECTIONS

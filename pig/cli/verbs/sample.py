@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pig.cli.console import say
+from pig.cli.fitting import in_which
 from pig.cli.options import add_compute, add_settings, size, start
 from pig.cli.progress import track
 from pig.core import paths
@@ -72,6 +73,7 @@ def run(args: Namespace) -> str:
     from pig.data.archive import Parts, read_archive
     from pig.data.conditions import Given
     from pig.models.loading import read
+    from pig.training.precision import going_on
 
     model, kind = read(args.method, args.models, sampling, device, args.size), METHODS[args.method]
     if args.fold not in (None, model.fold):
@@ -88,10 +90,13 @@ def run(args: Namespace) -> str:
     ends = (args.first, args.count) if sampling.grey_levels == "batch" else None
     job = (model.digest(), given and given.digest, ends)
     numbers = range(args.first, args.first + args.count)
-    parts = Parts(args.state, job, numbers)
+    parts = Parts(args.state, job, numbers, wanted := sampling.precision)
+    model = model.but(precision=going_on(wanted, parts.computed_in, device, "sampling", args.state))
+    parts.computed_in = model.computed_in
     label, unit, done = f"sample {args.method} fold {model.fold}", kind.unit, parts.stop - args.first
     if done:
-        say(f"{label}: resumed at {unit} {done} of {args.count} from {args.state}")
+        as_begun = in_which(wanted, model.computed_in, device)
+        say(f"{label}: resumed at {unit} {done} of {args.count} from {args.state}{as_begun}")
     drawn = model.draw(numbers, given, parts, args.batch or sampling.batch)
     for _ in track(drawn, args.count, label, done, unit):
         pass

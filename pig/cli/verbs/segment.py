@@ -18,7 +18,7 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 from pathlib import Path
 
-from pig.cli.fitting import add_fit, digest_of, run_fit
+from pig.cli.fitting import add_fit, but_precision, digest_of, run_fit
 from pig.cli.options import add_compute, add_settings, start
 from pig.core.errors import InputError
 from pig.core.files import atomic
@@ -67,19 +67,27 @@ def run(args: Namespace) -> str:
 
     results = []
     for data in sets:
-        parts = (vars(chosen), *map(digest, (data.pairs, fold.held_out, fold.test)), args.fold, args.seed)
+        parts = (
+            but_precision(chosen, "segmentation"),
+            *map(digest, (data.pairs, fold.held_out, fold.test)),
+            args.fold,
+            args.seed,
+        )
         fingerprint = digest_of(*parts)
-        if fingerprint not in finished or args.model:  # a finished one has no weights any more
+        allowed = ("fp32", "bf16") if own.precision == "auto" else (own.precision,)
+        key = next((key for of in allowed if (key := f"{fingerprint} {of}") in finished), None)
+        if key is None or args.model:  # a finished one has no weights any more
             label = f"segment {data.label} fold {args.fold} seed {args.seed}"
             train = partial(run_fit, label=label, state=args.state, fingerprint=fingerprint)
             found = segmentation.train_and_score(data, fold, args.seed, own, augment, device, train)
             if args.model:
                 weights.save(args.model, found.model.state_dict(), found.header)
-            finished[fingerprint] = [table.to_csv(index=False) for table in (found.scores, found.curve)]
+            key = f"{fingerprint} {found.header['computed_in']}"
+            finished[key] = [table.to_csv(index=False) for table in (found.scores, found.curve)]
             if args.state:
                 with atomic(f"{args.state}.json", "w") as file:
                     json.dump(finished, file)
-        results.append(finished[fingerprint])
+        results.append(finished[key])
     for path, (first, *others) in zip((args.out, args.curve), zip(*results, strict=True), strict=True):
         with atomic(path, "w") as file:
             file.writelines([first, *(table.split("\n", 1)[1] for table in others)])
@@ -96,7 +104,7 @@ def _check(args: Namespace) -> None:
 
 
 def _finished(state: str | None) -> dict[str, list[str]]:
-    """The csv files, scores and curve, of the segmenters that are done, by the fingerprints of their jobs."""
+    """The csv files, scores and curve, of the segmenters that are done, by fingerprint of the job and precision."""
     path = Path(f"{state}.json")
     if state is None or not path.exists():
         return {}

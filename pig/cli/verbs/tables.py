@@ -100,8 +100,11 @@ def _costs(paths: list[str]) -> list[Any]:
 
     found = [read_json(path, COST) for path in paths]
     for path, cost in zip(paths, found, strict=True):
-        if cost["number"] < 1 or not isinstance(cost.get("machine", ""), str):
-            raise InputError(f"{path}: expected one sample or more, and the name of a machine")
+        words = (cost.get(key, "") for key in ("machine", "computed_in"))
+        if cost["number"] < 1 or not all(isinstance(word, str) for word in words):
+            raise InputError(
+                f"{path}: expected one sample or more, and the names of a machine and a precision"
+            )
         for net, of in cost["networks"].items():
             check(of, {"parameters": int, "seen": int}, f"{path}: networks.{net}")
     return found

@@ -12,7 +12,7 @@ first alone writes, and the weights are those of one process but for rounding; a
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Any
 
-from pig.cli.fitting import add_fit, digest_of, drop_state, run_fit
+from pig.cli.fitting import add_fit, but_precision, digest_of, drop_state, run_fit
 from pig.cli.options import add_compute, add_settings, start
 from pig.core.errors import InputError
 from pig.core.files import atomic
@@ -78,8 +78,15 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
     model = train.start(args.net, own, frozen, device)
     loss, validate = train.losses(args.net, frozen, own, seen, held_out, device, ranks)
     plan = recipe(own.training, len(seen))
-    parts = (vars(chosen), digest(seen), args.net, args.fold, *args.models, kind.initial(own))
-    kept, curve = run_fit(
+    parts = (
+        but_precision(chosen, "training"),
+        digest(seen),
+        args.net,
+        args.fold,
+        *args.models,
+        kind.initial(own),
+    )
+    kept, curve, computed_in = run_fit(
         model,
         loss,
         len(seen),
@@ -106,6 +113,7 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
         "trained_pairs": len(seen),
         "seen": plan.steps * plan.batch + adopted,
         "parameters": parameters(model),
+        "computed_in": computed_in,
         "validation": validation,
         **{key: value.model_dump() for key, value in vars(chosen).items()},
         **provenance(args.net),
