@@ -5,6 +5,7 @@ python benchmarks/page.py
 
 import re
 
+import precision
 import quality as Q
 import recipes
 import solvers
@@ -16,6 +17,7 @@ TABLES = {
     "resting": lambda: solvers.rest_table(Q.kept("resting")),
     "recipes": lambda: recipes.recipes_table(Q.kept("recipes")),
     "stems": lambda: recipes.stems_table(Q.kept("stems")),
+    "precision": lambda: precision.rates_table(Q.kept("precision")),
 }
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import PARAMS, call, fold_of, sample
 
+import pig
 from pig.cli.fitting import run_fit
 from pig.core.errors import InputError
 from pig.core.params import Shared, load, to_json
@@ -189,6 +190,17 @@ def test_trained_and_sampled_under_auto_all_is_as_in_what_was_decided_and_says_s
     assert (root / "auto.zip").read_bytes() == (root / f"{expected}.zip").read_bytes()
     report = json.loads((root / "auto.json").read_text())
     assert report["computed_in"] == report["networks"]["guided"]["computed_in"] == expected
+
+
+def test_what_was_drawn_before_in_another_precision_changes_no_bit(tiny):
+    model = pig.load(fold_of(tiny), device="cpu")
+    first, half, again = (
+        [pair.image.tobytes() for pair in model.but(precision=precision).sample(5)]
+        for precision in ("fp32", "bf16", "fp32")
+    )
+    assert first == again != half
+    fresh = pig.load(fold_of(tiny), device="cpu").but(precision="bf16")
+    assert [pair.image.tobytes() for pair in fresh.sample(5)] == half
 
 
 def test_a_segmenter_says_it_and_a_finished_one_of_another_precision_is_not_taken(tiny, tmp_path, on):

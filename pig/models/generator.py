@@ -34,6 +34,8 @@ from pig.models.method import MASKS, Tile, Trained, on, sampler, schedule
 from pig.training.fit import seed_of
 from pig.training.precision import cpuinfo, decided
 
+# Of the weights on a CPU, by what is faster (docs/speed.md, "Precision"); `loading` has laid those on a GPU out.
+LAYOUT = {"fp32": torch.channels_last, "bf16": torch.contiguous_format}
 WAITING = 2  # tiles of a GPU that may wait to be written before it does
 # What a report says of the section `sampling`, and of the networks' headers.
 SOLVING = ("solver", "spacing", "settle", "clip", "compile", "seed")
@@ -167,6 +169,9 @@ class Model:
         """
         size, alphabar = self.sampling.tile, self.alphabar
         sampling = self.sampling.model_copy(update={"precision": self.computed_in})
+        if self.device.type == "cpu":
+            for trained in self.nets.values():
+                trained.model.to(memory_format=LAYOUT[sampling.precision])
         given = None if masks is None else torch.from_numpy(masks)[:, None].to(self.device).float() * 2 - 1
         seeds = self.seeds(numbers)
         for start in range(-(numbers.start % size), len(numbers), size):
