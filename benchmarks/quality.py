@@ -25,6 +25,7 @@ from scipy import stats
 
 from pig.cli.verbs.features import Folder
 from pig.core import params
+from pig.data.archive import read_archive
 from pig.data.pairs import ROLES, Pairs, concatenate, split
 from pig.data.phantom.phantom import volumes
 from pig.metrics import features, pairing, segmentation
@@ -53,7 +54,7 @@ def laid_over(chosen: params.Study, over: Mapping[str, Mapping[str, Any]]) -> pa
 
 @dataclass(frozen=True)
 class Fold:
-    """Fold 0 of a phantom, and what judges pairs that were generated in it."""
+    """Fold 0 of a data set, and what judges pairs that were generated in it."""
 
     train: Pairs
     held_out: Pairs
@@ -61,16 +62,20 @@ class Fold:
     extractor: features.Extractor
     store: Folder
     reference: np.ndarray  # features of test slices (n, d)
-    groups: list[str]  # their patients
+    floor: np.ndarray  # features of as many training slices
+    groups: list[str]  # patients of the test slices
     segmenter: torch.nn.Module  # trained on real pairs alone
     contrast: float  # of real training pairs
     area: float
 
 
 def fold(chosen: params.Study, slices: int | None = None) -> Fold:
-    """Draw the phantom of `chosen`, split it, take the features of test slices and train one segmenter."""
+    """Draw or read the data of `chosen`, split it, take features of test slices and train one segmenter."""
     own = chosen.phantom
-    drawn = concatenate(volumes(own.patients, own.views, own.slices, chosen.data.size, own.seed))
+    if chosen.data.source == "phantom":
+        drawn = concatenate(volumes(own.patients, own.views, own.slices, chosen.data.size, own.seed))
+    else:
+        drawn = read_archive(chosen.data.source)
     roles = split(drawn.table, chosen.folds.count, chosen.folds.validation, chosen.folds.seed)
     train, held_out, test = (drawn.of(roles, 0, role) for role in ROLES)
     extractor = features.inception(features.find_weights(None, os.environ), CPU)
@@ -78,7 +83,10 @@ def fold(chosen: params.Study, slices: int | None = None) -> Fold:
     taken = test.select(
         features.choose(range(len(test)), slices or chosen.fidelity.slices, chosen.fidelity.seed)
     )
-    reference = taken_features(taken.images, extractor, store, chosen.fidelity.batch)
+    floor = train.select(features.choose(range(len(train)), len(taken), chosen.fidelity.seed))
+    reference, floor = (
+        taken_features(each.images, extractor, store, chosen.fidelity.batch) for each in (taken, floor)
+    )
     real = pairing.summary(train.images, train.masks, chosen.pairing.ring)
     return Fold(
         train,
@@ -87,6 +95,7 @@ def fold(chosen: params.Study, slices: int | None = None) -> Fold:
         extractor,
         store,
         reference,
+        floor,
         taken.table["patient"].tolist(),
         segmenter(chosen, train),
         real["contrast"],
@@ -94,9 +103,12 @@ def fold(chosen: params.Study, slices: int | None = None) -> Fold:
     )
 
 
-def taken_features(images: Any, extractor: features.Extractor, store: Folder, batch: int) -> np.ndarray:
+def taken_features(
+    images: Any, extractor: features.Extractor, store: Folder | None, batch: int
+) -> np.ndarray:
+    """(N, d); none of no images."""
     found = dict(features.features(list(images), extractor, batch, store))
-    return np.stack([found[row] for row in range(len(images))])
+    return np.array([found[row] for row in range(len(images))])
 
 
 def segmenter(chosen: params.Study, train: Pairs) -> torch.nn.Module:
@@ -223,7 +235,7 @@ def judge(pairs: Sampled, of: Fold, chosen: params.Study) -> Judged:
         for probabilities in (seen, seen[order])
     )
     return Judged(
-        taken_features(pairs.images, of.extractor, of.store, chosen.fidelity.batch),
+        taken_features(pairs.images, of.extractor, None, chosen.fidelity.batch),
         np.array(contrast) / of.contrast,
         dice,
         shuffled,

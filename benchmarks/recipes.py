@@ -1,264 +1,251 @@
-"""Which recipe gives good pairs first? Training recipes of PIG side by side on a phantom, three training seeds each.
+"""Which recipe gives good pairs, and at what budget? PIG's two networks, trained and scored side by side.
 
-    python benchmarks/recipes.py predictions      what networks predict, weights, EMA, schedules, guides: profile demo
-    python benchmarks/recipes.py stems            stem 1, 2, 4 at equal time and at equal steps, at 64x64 and 128x128
-    python benchmarks/recipes.py report           the tables of docs/speed.md, from the results so far
+    python benchmarks/recipes.py run SET ROUND [..]      train and score what a round lacks, SET phantom or an archive
+    python benchmarks/recipes.py report                  the tables and the figure of docs/speed.md
 
-Every finished cell is kept in benchmarks/results/, and the same command goes on with the next. Seconds are those of the
-process on the processor, so that other work on the machine does not count.
+A round is a list of recipes, a number of training images a network and training seeds (ROUNDS below). A recipe changes
+some settings of BASE. Networks that several recipes share are trained once and kept in scratch/recipes; finished cells
+are kept in benchmarks/results/recipes.json, and the same command goes on with the next. Seconds are of this process on
+the processor, so that other work on the machine does not count.
 """
 
 import argparse
-import functools
+import fcntl
+import hashlib
+import json
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import quality as Q
 import torch
-from solvers import markdown
-from torch.nn import functional as F
 
 from pig.core.params import Study
 from pig.metrics import fidelity
-from pig.models.method import Trained
+from pig.models.method import Trained, net
+from pig.models.train import start
 
-SEEDS = (0, 1, 2)
-STEPS = 300  # half of demo's
-PAIRS = 64  # that are scored
-PLAIN = {"min_snr": None, "max_snr": None}
-SECONDS = {64: 40.0, 128: 120.0}  # of the processor for each network, by size, where time is what is equal
+Over = dict[str, dict[str, Any]]  # sections of params.yaml
+KEPT = Q.ROOT / "scratch" / "recipes"
+PAIRS = 256  # generated, against as many real test slices
 
-Over = dict[str, dict[str, Any]]  # sections of params.yaml, laid over demo's
-
-
-class Row(NamedTuple):
-    """A recipe: what it lays over profile demo for both networks, and for the guided one and for sampling alone."""
-
-    name: str
-    guider: Over = {}  # noqa: RUF012
-    guided: Over = {}  # noqa: RUF012
-    sampling: dict[str, Any] = {}  # noqa: RUF012
-    half: bool = False  # the guider works at half the resolution
+UNIFORM = {"times": "uniform"}
+PLAIN = {"weight": "none", "weight_least": None, "weight_most": None}
+STRAIGHT = {"weight": "straight", "weight_least": None, "weight_most": 400.0}
 
 
-def predicting(guider: str, guided: str) -> tuple[Over, Over]:
-    return (
-        {"guider": {"prediction": guider, **PLAIN}},
-        {"guided": {"prediction": guided, **PLAIN}},
-    )
+def snr(least: float | None, most: float | None) -> dict[str, Any]:
+    return {"weight": "snr", "weight_least": least, "weight_most": most}
 
 
-PUBLISHED = {
-    "sigmoid weight": ({"loss_weight": "sigmoid"}, {}),
-    "guide not clamped": ({"clip_guide": False}, {}),
-    "guide binarised": ({}, {"guide": "local_mean"}),
-    "all three": ({"loss_weight": "sigmoid", "clip_guide": False}, {"guide": "local_mean"}),
+def normal(mean: float, width: float) -> dict[str, Any]:
+    return {"times": "log_snr", "times_mean": mean, "times_width": width}
+
+
+BASE: Over = {
+    "network": {
+        "width": 32,
+        "multipliers": [1, 1, 2, 2],
+        "blocks": 1,
+        "stem": 2,
+        "groups": 8,
+        "dropout": 0.0,
+        "told": False,
+    },
+    "process": {"beta_T": 0.02},
+    "guider": {"prediction": "x0", **UNIFORM, **snr(1.0, 5.0)},
+    "guided": {"prediction": "x0", **normal(1.6, 1.6), **STRAIGHT, "clip_guide": True, "loss_weight": "none"},
+    "training": {
+        "epochs": None,
+        "batch": 32,
+        "learning_rate": 1e-3,
+        "warmup": 100,
+        "schedule": "cosine",
+        "ema": [100.0],
+        "flips": [],
+        "crop": 1.0,
+        "clip_norm": 1.0,
+        "antithetic": False,
+        "keep": "last",
+        "precision": "bf16",
+        "compile": False,
+    },
+    "sampling": {
+        "solver": "dpmpp2m",
+        "spacing": "log_snr",
+        "steps": 20,
+        "clip": True,
+        "settle": None,
+        "tile": 32,
+        "precision": "bf16",
+    },
+    "segmentation": {"steps": 600, "batch": 16, "precision": "bf16"},
+    "fidelity": {"slices": PAIRS},
 }
 
 
-def published(name: str, guider: Over, guided: Over) -> list[Row]:
-    """The three deviations of the published code, singly and together, on a recipe."""
-    return [
-        Row(
-            f"{name}; {what}",
-            guider,
-            {**guided, "guided": {**guided.get("guided", {}), **of_guided}},
-            of_sampling,
-        )
-        for what, (of_guided, of_sampling) in PUBLISHED.items()
-    ]
+class Recipe(NamedTuple):
+    """What a recipe lays over BASE: for both networks, for one of them, for sampling."""
+
+    both: Over = {}  # noqa: RUF012
+    guider: Over = {}  # noqa: RUF012
+    guided: Over = {}  # noqa: RUF012
+    sampling: dict[str, Any] = {}  # noqa: RUF012
 
 
-SMALL, DEMO = {"network": {"multipliers": [1, 1, 2]}}, {"network": {"multipliers": [1, 1, 2, 2], "stem": 2}}
-RECIPES = [
-    Row("demo"),
-    Row("eps, eps", *predicting("eps", "eps")),
-    Row("v, v", *predicting("v", "v")),
-    Row("x0, v", *predicting("x0", "v")),
-    Row("x0, x0", *predicting("x0", "x0")),
-    Row("demo; guided without min-SNR", {}, {"guided": PLAIN}),
-    Row("demo; guided v", {}, {"guided": {"prediction": "v"}}),
-    Row("demo; no EMA", {"training": {"ema": None}}),
-    Row("demo; EMA 0.999", {"training": {"ema": 0.999}}),
-    Row("demo; beta to 0.02", {"process": {"beta_T": 0.02}}),
-    Row("demo; cosine", {"process": {"schedule": "cosine"}}),
-    *published("demo", {}, {}),
-    *published("eps, eps", *predicting("eps", "eps")),
-    # 48 pixels can be halved this often only with three levels: so there is a control with three.
-    Row("demo; guider of three levels", SMALL, DEMO),
-    Row("demo; guider of three levels, stem 4", {"network": {**SMALL["network"], "stem": 4}}, DEMO),
-    Row("demo; guider of three levels, half resolution", SMALL, DEMO, half=True),
-]
+def guider(**own: Any) -> Recipe:
+    return Recipe(guider={"guider": own})
 
 
-class Half(torch.nn.Module):
-    """A guider that sees both images at half the resolution, and whose output is enlarged."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, noised: torch.Tensor, guide: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        small = self.model(F.avg_pool2d(noised, 2), F.avg_pool2d(guide, 2), t)
-        return F.interpolate(small, scale_factor=2, mode="bilinear")
+def guided(**own: Any) -> Recipe:
+    return Recipe(guided={"guided": own})
 
 
-class Done:
-    """Cells by key, kept after each one."""
-
-    def __init__(self, name: str, facts: dict[str, Any]) -> None:
-        found = Q.kept(name)
-        self.name, self.facts = name, {**facts, "machine": Q.machine()}
-        same = found and {key: found[key] for key in facts} == facts
-        self.cells = found["cells"] if same else {}
-
-    def __contains__(self, key: str) -> bool:
-        return key in self.cells
-
-    def add(self, key: str, cell: dict[str, Any]) -> None:
-        self.cells[key] = cell
-        Q.keep(self.name, {**self.facts, "cells": self.cells})
-        print(key, {k: round(v, 3) for k, v in cell.items() if isinstance(v, float)}, flush=True)
+def both(**sections: dict[str, Any]) -> Recipe:
+    return Recipe(both=sections)
 
 
-def cell(nets: dict[str, Trained], chosen: Study, of: Q.Fold, costs: list[Q.Cost]) -> dict[str, Any]:
+RECIPES: dict[str, Recipe] = {
+    "base": Recipe(),
+    "guided snr 5, uniform": guided(**UNIFORM, **snr(None, 5.0)),
+    "guider straight 1.6 1.6": guider(**normal(1.6, 1.6), **STRAIGHT),
+    "guider snr 1-5, -1 2.4": guider(**normal(-1.0, 2.4)),
+    "guider straight -1 2.4": guider(**normal(-1.0, 2.4), **STRAIGHT),
+    "guided 0 2": guided(**normal(0.0, 2.0)),
+    "guided 1.6 2.4": guided(**normal(1.6, 2.4)),
+    "guided 2.6 1.6": guided(**normal(2.6, 1.6)),
+    "guided 0.6 1.6": guided(**normal(0.6, 1.6)),
+    "guided uniform": guided(**UNIFORM),
+    "guided snr 20": guided(**snr(None, 20.0)),
+    "guided v": guided(prediction="v"),
+    "guided eps": guided(prediction="eps"),
+    "guide unclamped": guided(clip_guide=False),
+    "flips": both(training={"flips": ["horizontal"]}),
+    "flips, crops": both(training={"flips": ["horizontal"], "crop": 0.75}),
+    "flips, crops, told": both(training={"flips": ["horizontal"], "crop": 0.75}, network={"told": True}),
+    "dropout": both(network={"dropout": 0.1}),
+    "rate 0.0005": both(training={"learning_rate": 5e-4}),
+    "rate 0.002": both(training={"learning_rate": 2e-3}),
+    "no average": both(training={"ema": []}),
+    "average 30": both(training={"ema": [30.0]}),
+    "average 300": both(training={"ema": [300.0]}),
+    "stem 4, width 64": both(network={"stem": 4, "width": 64, "multipliers": [1, 2, 2]}),
+    "stem 4": both(network={"stem": 4, "multipliers": [1, 2, 2]}),
+    "stem 1": both(network={"stem": 1, "multipliers": [1, 1, 2, 2]}),
+    "width 48": both(network={"width": 48}),
+    "batch 8": both(training={"batch": 8}),
+    "blocks 2": both(network={"blocks": 2}),
+}
+
+
+class Round(NamedTuple):
+    recipes: list[str]
+    images: int
+    seeds: tuple[int, ...]
+
+
+ROUNDS: dict[str, Round] = {
+    "screen": Round(list(RECIPES), 15_000, (0, 1)),
+    "curve": Round(["base", "guided snr 5, uniform"], 5_000, (0, 1)),
+}
+
+
+def settings(of: str, recipe: Recipe, images: int, seed: int, which: str) -> Study:
+    """Those that the network `which` is trained with; of "sampling", those of the samples."""
+    own = {"guider": recipe.guider, "guided": recipe.guided, "sampling": {"sampling": recipe.sampling}}[which]
+    chosen = Q.settings("demo", **BASE, data={"source": of, "size": 64})
+    chosen = Q.laid_over(Q.laid_over(chosen, recipe.both), own)
+    steps = -(-images // chosen.training.batch)
+    return Q.laid_over(chosen, {"training": {"steps": steps, "seed": seed}})
+
+
+def trained(name: str, chosen: Study, of: Q.Fold, frozen: dict[str, Trained], built_on: str) -> Any:
+    """(network, what it cost, its key), from KEPT if it is there; `built_on` is the key of the frozen one."""
+    sections = ("network", "process", "training", "data", "phantom", "folds", name)
+    told = json.dumps([name, built_on, chosen.model_dump(include=set(sections))], sort_keys=True)
+    key = hashlib.sha256(told.encode()).hexdigest()[:24]
+    path = KEPT / f"{key}.pt"
+    if path.exists():
+        saved = torch.load(path)
+        model = start(name, chosen, frozen, Q.CPU)
+        model.load_state_dict(saved["weights"])
+        model = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+        return Trained(model, net(name).prediction(chosen)), Q.Cost(*saved["cost"]), key
+    found, cost = Q.train(name, chosen, of, frozen)
+    KEPT.mkdir(parents=True, exist_ok=True)
+    weights = {part: value.contiguous() for part, value in found.model.state_dict().items()}
+    torch.save({"weights": weights, "cost": (cost.steps, cost.seconds)}, path)
+    return found, cost, key
+
+
+def cell(of: Q.Fold, recipe: Recipe, source: str, images: int, seed: int) -> dict[str, Any]:
     """Quality of PAIRS pairs, and what training and sampling cost."""
-    pairs = Q.sample(nets, chosen, PAIRS)
+    one, two = (settings(source, recipe, images, seed, which) for which in ("guider", "guided"))
+    first, cost_x, key = trained("guider", one, of, {}, "")
+    second, cost_y, _ = trained("guided", two, of, {"guider": first}, key)
+    chosen = settings(source, recipe, images, seed, "sampling")
+    pairs = Q.sample({"guider": first, "guided": second}, chosen, PAIRS)
+    np.savez_compressed(KEPT / f"{key}.npz", images=pairs.images[:64], masks=pairs.masks[:64])
+    return {
+        **score(pairs, of, chosen),
+        "sampling_seconds": pairs.seconds,
+        "training_seconds": [cost_x.seconds, cost_y.seconds],
+    }
+
+
+def score(pairs: Q.Sampled, of: Q.Fold, chosen: Study) -> dict[str, Any]:
+    """Means over the pairs, and distances of their sets."""
     found = Q.judge(pairs, of, chosen)
+    names = ("contrast", "dice", "shuffled", "area", "single", "empty")
     means = {
-        name: float(np.nanmean(getattr(found, name))) if np.isfinite(getattr(found, name)).any() else 0.0
-        for name in ("contrast", "dice", "shuffled", "area", "single", "empty")
+        name: float(np.nanmean(values)) if np.isfinite(values := getattr(found, name)).any() else 0.0
+        for name in names
     }
     return {
         **means,
         "kid": fidelity.kid(found.features, of.reference, 100, 50, 0).mean * 1000,
         "fid": fidelity.frechet_distance(found.features, of.reference),
-        "sampling_seconds": pairs.seconds,
-        "training_seconds": sum(cost.seconds for cost in costs),
-        "steps": [cost.steps for cost in costs],
     }
 
 
-def predictions() -> None:
-    base = Q.settings(training={"steps": STEPS})
-    done = Done("recipes", {"steps": STEPS, "pairs": PAIRS, "size": base.data.size})
-    of = Q.fold(base, PAIRS)
-    for seed in SEEDS:
-        seeded = Q.laid_over(base, {"training": {"seed": seed}})
-
-        @functools.cache
-        def guider(over: str, half: bool, seeded: Study = seeded) -> tuple[Trained, Q.Cost]:
-            chosen = Q.laid_over(seeded, eval(over))
-            return Q.train("guider", chosen, of, {}, wrap=Half if half else lambda model: model)
-
-        @functools.cache
-        def guided(over: str, half: bool, own: str, seeded: Study = seeded) -> tuple[Trained, Q.Cost]:
-            chosen = Q.laid_over(Q.laid_over(seeded, eval(over)), eval(own))
-            return Q.train("guided", chosen, of, {"guider": guider(over, half)[0]})
-
-        for row in RECIPES:
-            if (key := f"{row.name} | {seed}") in done:
-                continue
-            first, cost_x = guider(repr(row.guider), row.half)
-            second, cost_y = guided(repr(row.guider), row.half, repr(row.guided))
-            chosen = Q.laid_over(Q.laid_over(seeded, row.guider), {"sampling": row.sampling})
-            done.add(key, cell({"guider": first, "guided": second}, chosen, of, [cost_x, cost_y]))
+def floors(of: Q.Fold, chosen: Study) -> dict[str, Any]:
+    """Scores of real training pairs against the same reference."""
+    rows = np.random.default_rng(0).permutation(len(of.train))[:PAIRS]
+    real = of.train.select(rows)
+    return score(Q.Sampled(real.images, real.masks, 0.0), of, chosen)
 
 
-def stems() -> None:
-    done = Done("stems", {"seconds": {str(size): value for size, value in SECONDS.items()}, "pairs": PAIRS})
-    order = [(size, equal) for equal in ("time", "steps") for size in (64, 128)]
-    folds: dict[int, Q.Fold] = {}
-    for size, equal in order:
-        for seed in SEEDS:
-            for stem in (2, 4, 1):
-                key = f"{size} | {stem} | {equal} | {seed}"
-                if key in done or (equal == "steps" and stem == 2):
-                    continue  # one run is both
-                chosen = Q.settings(data={"size": size}, network={"stem": stem}, training={"seed": seed})
-                of = folds[size] = folds.get(size) or Q.fold(chosen, PAIRS)
-                seconds, steps = SECONDS[size], [None, None]
-                if equal == "steps":  # as many as stem 2 took in the time
-                    seconds, steps = None, done.cells[f"{size} | 2 | time | {seed}"]["steps"]
-                one = Q.laid_over(chosen, {"training": {"steps": steps[0]}}) if steps[0] else chosen
-                two = Q.laid_over(chosen, {"training": {"steps": steps[1]}}) if steps[1] else chosen
-                guider, cost_x = Q.train("guider", one, of, {}, seconds)
-                guided, cost_y = Q.train("guided", two, of, {"guider": guider}, seconds)
-                done.add(key, cell({"guider": guider, "guided": guided}, chosen, of, [cost_x, cost_y]))
+def add(key: str, found: dict[str, Any]) -> None:
+    """Keep a cell; several processes may do so."""
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        kept = Q.kept("recipes") or {"pairs": PAIRS, "cells": {}}
+        kept["cells"][key] = {**found, "machine": Q.machine()}
+        Q.keep("recipes", kept)
+    print(key, {k: round(v, 3) for k, v in found.items() if isinstance(v, float)}, flush=True)
 
 
-COLUMNS = {  # of a cell: its head, the factor and the digits that it is shown with
-    "contrast": ("contrast, % of real", 100, 0),
-    "dice": ("TRTS Dice", 100, 1),
-    "single": ("one piece, %", 100, 0),
-    "empty": ("empty, %", 100, 0),
-    "area": ("area, % of real", 100, 0),
-    "kid": ("KID x 1000", 1, 0),
-    "fid": ("FID", 1, 0),
-}
-
-
-def shown(cells: list[dict[str, Any]]) -> list[str]:
-    """Mean over the training seeds and its interval, of each column."""
-    texts = []
-    for key, (_, factor, digits) in COLUMNS.items():
-        mean, low, high = (factor * value for value in Q.over_seeds([cell[key] for cell in cells]))
-        texts.append(f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]")
-    return texts
-
-
-def seconds(cells: list[dict[str, Any]], key: str, digits: int) -> str:
-    return f"{np.mean([cell[key] for cell in cells]):.{digits}f}"
-
-
-def recipes_table(found: dict[str, Any]) -> str:
-    """Markdown: the recipes, those with all seeds."""
-    head = ["recipe", *(head for head, _, _ in COLUMNS.values()), "training, s", "sampling, s a pair"]
-    rows = []
-    for row in RECIPES:
-        cells = [
-            found["cells"][key] for seed in SEEDS if (key := f"{row.name} | {seed}") in found.get("cells", {})
-        ]
-        if len(cells) == len(SEEDS):
-            costs = [seconds(cells, "training_seconds", 0), seconds(cells, "sampling_seconds", 3)]
-            rows.append([row.name, *shown(cells), *costs])
-    return markdown(head, rows)
-
-
-def stems_table(found: dict[str, Any]) -> str:
-    """Markdown: stems at equal time and at equal steps, those with all seeds."""
-    head = [
-        "size",
-        "equal",
-        "stem",
-        "steps",
-        *(head for head, _, _ in COLUMNS.values()),
-        "training, s",
-        "sampling, s a pair",
-    ]
-    rows = []
-    for size in (64, 128):
-        for equal in ("time", "steps"):
-            for stem in (1, 2, 4):
-                kind = "time" if stem == 2 else equal  # one run is both
-                keys = [f"{size} | {stem} | {kind} | {seed}" for seed in SEEDS]
-                cells = [found["cells"][key] for key in keys if key in found.get("cells", {})]
-                if len(cells) < len(SEEDS):
-                    continue
-                steps = " + ".join(f"{np.mean([cell['steps'][i] for cell in cells]):.0f}" for i in (0, 1))
-                costs = [seconds(cells, "training_seconds", 0), seconds(cells, "sampling_seconds", 3)]
-                rows.append([size, equal, stem, steps, *shown(cells), *costs])
-    return markdown(head, rows)
-
-
-def report() -> None:
-    """Print the tables of docs/speed.md."""
-    print(recipes_table(Q.kept("recipes")), stems_table(Q.kept("stems")), sep="\n\n")
+def run(source: str, rounds: list[str], only: list[str]) -> None:
+    label = "phantom" if source == "phantom" else Path(source).stem
+    of = Q.fold(settings(source, Recipe(), 32, 0, "sampling"), PAIRS)
+    if f"{label} | real" not in Q.kept("recipes").get("cells", {}):
+        add(f"{label} | real", floors(of, settings(source, Recipe(), 32, 0, "sampling")))
+    for name in rounds:
+        recipes, images, seeds = ROUNDS[name]
+        for seed in seeds:
+            for recipe in only or recipes:
+                key = f"{label} | {recipe} | {images} | {seed}"
+                if key not in Q.kept("recipes").get("cells", {}):
+                    add(key, cell(of, RECIPES[recipe], source, images, seed))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=["predictions", "stems", "report"])
-    {"predictions": predictions, "stems": stems, "report": report}[parser.parse_args().part]()
+    parser.add_argument("source", metavar="SET")
+    parser.add_argument("rounds", nargs="+", choices=ROUNDS)
+    parser.add_argument("--only", nargs="*", default=[])
+    args = parser.parse_args()
+    run(args.source, args.rounds, args.only)

@@ -11,10 +11,9 @@ import torch
 from scipy import ndimage
 
 from pig import diffusion as D
-from pig.models.losses import draw, weight
+from pig.models.losses import draw
 from pig.models.pig import thresholded
 from pig.models.solvers import SOLVERS, ancestral, times
-from pig.models.table import Weighted
 from pig.models.unet import Concatenated, UNet
 
 T = 1024
@@ -80,48 +79,13 @@ def test_a_perfect_output_gives_back_x0_and_eps(prediction):
                 assert torch.allclose(x0_hat, x0, atol=1e-8) and torch.allclose(eps_hat, eps, atol=1e-8)
 
 
-@pytest.mark.parametrize(("least", "most"), [(None, 0.5), (None, 5.0), (1.0, None), (0.1, 5.0)])
-def test_snr_weights_every_prediction_alike_in_x0(least, most):
-    """The weights differ so that the same error of x0_hat costs the same: the snr between least and most, times it."""
-    x0, eps, wrong = randn(5, 1, 2, 2), randn(5, 1, 2, 2, seed=1), randn(5, 1, 2, 2, seed=2)
-    t = torch.tensor([1, 50, 200, 600, T])
-    xt, snr = D.noise(x0, eps, rowwise(t)), rowwise(t) / (1 - rowwise(t))
-    weights = snr.maximum(torch.tensor(least or 0.0)).minimum(torch.tensor(most or torch.inf))
-    expected = (weights * (wrong - x0) ** 2).mean()
-    _, wrong_eps = constant(wrong, "x0")(xt, None, t)
-    for prediction, kind in D.PREDICTIONS.items():
-        out = constant(kind.target(wrong, wrong_eps, rowwise(t)), prediction)
-        how = weight(Weighted(min_snr=most, max_snr=least), prediction)
-        for loss in (
-            D.image_loss(out, x0, None, D.Draws(t, eps, eps), how),
-            D.guider_loss(out, x0, x0, D.Draws(t, eps, eps), how),
-            D.guided_loss(out, out, x0, x0, D.Draws(t, eps, eps), how),
-        ):
-            assert torch.allclose(loss, expected, rtol=1e-6)
-
-
 # ------------------------------------------------------------------ training
 def test_the_guider_receives_no_gradient_from_the_guided_loss():
     guider, guided = (Concatenated(UNet(width=8, multipliers=(1,), blocks=1)) for _ in "12")
     x0, y0 = randn(2, 1, 4, 4).float(), randn(2, 1, 4, 4, seed=1).float()
-    D.guided_loss(denoiser(guided), denoiser(guider), x0, y0, draw(x0, T)).backward()
+    D.guided_loss(denoiser(guided), denoiser(guider), x0, y0, draw(x0, ALPHABAR)).backward()
     assert all(p.grad is None for p in guider.parameters())
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in guided.net.conv_in.parameters())
-
-
-def test_draws_are_uniform_on_1_to_T_and_independent():
-    draws = draw(torch.zeros(40_000, 1, 1, 1), 4, torch.Generator().manual_seed(0))
-    assert torch.bincount(draws.t).tolist()[0] == 0
-    assert torch.allclose(torch.bincount(draws.t)[1:] / 40_000, torch.full((4,), 0.25), atol=0.01)
-    both = torch.stack([draws.eps_1.flatten(), draws.eps_2.flatten()])
-    assert torch.allclose(torch.cov(both), torch.eye(2), atol=0.02)
-
-
-@pytest.mark.parametrize("rows", [6, 7])
-def test_antithetic_times_mirror_each_other(rows):
-    t = draw(torch.zeros(rows, 1, 1, 1), T, antithetic=True).t
-    half = rows // 2
-    assert len(t) == rows and torch.equal(t[:half] + t[-half:], torch.full((half,), T + 1))
 
 
 # ------------------------------------------------------------------ sampling

@@ -30,8 +30,8 @@ from pig.training import fit as training
 from pig.training.fit import Recipe, compiled, fit
 
 SMOKE = load("params.yaml", Params, "smoke")
-RECIPE = Recipe(steps=6, batch=3, learning_rate=0.01, schedule="plateau", plateau_every=4, plateau_patience=1, ema=0.9,
-                clip_norm=1.0, keep="best", validate_every=3, seed=7)  # fmt: skip
+RECIPE = Recipe(steps=6, batch=3, learning_rate=0.01, schedule="plateau", plateau_every=4, plateau_patience=1,
+                ema=(6.6,), clip_norm=1.0, keep="best", validate_every=3, seed=7)  # fmt: skip
 
 
 def net():
@@ -75,7 +75,7 @@ def steps_on_meta(name, changed=lambda loss: loss):
         x0, y0 = data[0][rows], data[1][rows]
         return changed(kind.loss(model, frozen, Batch(x0, y0, alphabar, generator), SMOKE))
 
-    recipe = Recipe(steps=9, batch=3, learning_rate=0.01, ema=0.9, clip_norm=1.0, validate_every=9)
+    recipe = Recipe(steps=9, batch=3, learning_rate=0.01, ema=(6.6,), clip_norm=1.0, validate_every=9)
     with NoBlockingCopies():
         return len(list(islice(fit(model, loss, 5, recipe), 3)))
 

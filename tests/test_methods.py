@@ -1,6 +1,7 @@
 """Every sample depends on its own seed alone, every method on its own networks, and each can learn a pair."""
 
 import importlib
+from functools import partial
 from itertools import pairwise
 
 import diffusers
@@ -13,9 +14,10 @@ from pig.core.errors import InputError
 from pig.core.params import Network, Process, Shared, load
 from pig.diffusion import PREDICTIONS, noise, seeded, seeded_noise
 from pig.models import weights
+from pig.models.augment import TOLD
 from pig.models.generator import Model, evaluations
 from pig.models.loading import read_net
-from pig.models.losses import draw
+from pig.models.losses import draw, normal_log_snr, uniform
 from pig.models.method import Batch, Trained, net, sampler, schedule
 from pig.models.table import METHODS, NETS, Autoencoder, Params, order
 from pig.models.unet import parameters
@@ -23,7 +25,7 @@ from pig.models.unet import parameters
 UNIFORM = ("ddpm", "ddim")
 SMOKE, DEMO = (load("params.yaml", Params, profile) for profile in ("smoke", "demo"))
 TINY = {
-    "network": Network(width=8, multipliers=[1, 2], blocks=1, dropout=0.0, stem=2, groups=8),
+    "network": Network(width=8, multipliers=[1, 2], blocks=1, dropout=0.0, stem=2, groups=8, told=False),
     "autoencoder": Autoencoder(
         factor=2, channels=3, width=8, blocks=1, patches=2, kl=1e-6, adversarial=0.0, adversarial_start=0
     ),
@@ -197,12 +199,21 @@ def changed(study, **sections):
 
 DENOISERS = [name for name in NETS if name != "autoencoder"]  # which has its own in test_autoencoder.py
 STUDIES = {profile: load("params.yaml", Params, profile) for profile in ("smoke", "demo", "paper")}
-LIMITED = {name: {"prediction": "v", "min_snr": 5.0} for name in DENOISERS} | {
-    "controlnet": {"min_snr": 5.0, "max_snr": 1.0},
-    "guided": {"prediction": "eps", "min_snr": 5.0, "max_snr": 0.5, "loss_weight": "sigmoid"},
+SNR = {"weight": "snr", "weight_most": 5.0}
+LIMITED = {name: {"prediction": "v", **SNR} for name in DENOISERS} | {
+    "controlnet": {**SNR, "weight_least": 1.0},
+    "guided": {"prediction": "eps", **SNR, "weight_least": 0.5, "loss_weight": "sigmoid"},
     "training": {"antithetic": not SMOKE.training.antithetic},
 }
+STRAIGHT = {
+    "times": "log_snr",
+    "times_mean": 0.5,
+    "times_width": 2.0,
+    "weight": "straight",
+    "weight_most": 9.0,
+}
 STUDIES["limited"] = changed(SMOKE, **LIMITED)  # as no profile has it
+STUDIES["straight"] = changed(SMOKE, **dict.fromkeys(DENOISERS, STRAIGHT), training={"antithetic": False})
 
 
 def shown(name, x0, y0, alphabar, study, frozen):
@@ -211,7 +222,11 @@ def shown(name, x0, y0, alphabar, study, frozen):
     if name == "ldm":
         clean = frozen["autoencoder"].model.encode(y0)
     generator = torch.Generator().manual_seed(0)
-    t, eps_1, eps_2 = draw(clean, study.process.T, generator, study.training.antithetic)
+    own = getattr(study, name)
+    times = partial(uniform, antithetic=study.training.antithetic)
+    if own.times == "log_snr":
+        times = partial(normal_log_snr, mean=own.times_mean, width=own.times_width)
+    t, eps_1, eps_2 = draw(clean, alphabar, generator, times)
     a = alphabar[t].float().view(-1, 1, 1, 1)
     if name == "guider":
         return x0, eps_1, noise(y0, eps_2, a), t, a
@@ -225,10 +240,13 @@ def shown(name, x0, y0, alphabar, study, frozen):
 
 
 def weight(own, prediction, a):
-    """Of the errors of what is predicted, so that those of x0 weigh the signal-to-noise ratio within its limits."""
+    """Of the errors of what is predicted, so that those of x0 weigh what the settings say."""
     snr = a / (1 - a)
-    limited = snr.clamp(own.max_snr, own.min_snr) if own.min_snr or own.max_snr else None
-    return 1 if limited is None else limited / {"eps": snr, "v": snr + 1, "x0": 1}[prediction]
+    of_x0 = {"none": None, "snr": snr, "straight": (1 + snr**0.5) ** 2}[own.weight]
+    if of_x0 is None:
+        return 1
+    limited = of_x0.clamp(own.weight_least or 0.0, own.weight_most or torch.inf)
+    return limited / {"eps": snr, "v": snr + 1, "x0": 1}[prediction]
 
 
 @pytest.mark.parametrize("study", STUDIES)
@@ -254,6 +272,27 @@ def test_first_loss_and_gradient_of_every_network_are_those_of_its_paper(name, s
     found, expected = (torch.autograd.grad(each, trainable) for each in (loss, error.mean()))
     torch.testing.assert_close((loss, found), (error.mean(), expected), rtol=1e-4, atol=1e-6)
     assert loss > 0 and any(part.abs().max() > 1e-4 for part in found)
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_what_a_network_is_told_counts_in_training_and_zeros_are_as_good_as_nothing(name):
+    listens = {key: value.model_copy() for key, value in TINY.items()}
+    listens["network"] = listens["network"].model_copy(update={"told": True})
+    study = SMOKE.model_copy(update=listens)
+    kind, own = net(name), settings_of(name, study)
+    torch.manual_seed(0)
+    model = kind.make(own)
+    with torch.no_grad():
+        for part in model.parameters():
+            part.add_(0.05)  # so that zero convolutions count too
+    frozen = {need: trained(need, net(need).prediction(study)) for need in NETS[name].needs}
+    x0, y0 = torch.randn(2, 4, 1, 16, 16, generator=torch.Generator().manual_seed(5)).clamp(-1, 1)
+
+    def loss(told):
+        batch = Batch(x0, y0, schedule(study.process), torch.Generator().manual_seed(0), told)
+        return kind.loss(model, frozen, batch, own).item()
+
+    assert loss(None) == loss(torch.zeros(4, TOLD)) != loss(torch.ones(4, TOLD))
 
 
 @pytest.mark.parametrize(("ablation", "expected"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])

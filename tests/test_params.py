@@ -36,7 +36,7 @@ def test_paper_is_the_paper():
     assert p.sampling.guide == "x0_hat"
     assert (p.sampling.solver, p.sampling.spacing) == ("ddim", "trailing")
     for net in (p.guider, p.guided, p.ddpm):
-        assert (net.prediction, net.min_snr, net.max_snr) == ("eps", None, None)
+        assert (net.prediction, net.times, net.weight) == ("eps", "uniform", "none")
     assert (p.guided.loss_weight, p.guided.clip_guide, p.guided.initial_weights) == ("none", False, None)
     assert p.fidelity.slices == 2048
     assert p.segmentation.doses == [1024, 2048, 3072]
@@ -46,7 +46,7 @@ def test_paper_is_the_paper():
     t = p.training
     assert (t.learning_rate, t.batch, t.epochs, t.steps, t.antithetic) == (2e-4, 6, 128, None, True)
     assert (t.schedule, t.plateau_factor, t.plateau_patience) == ("plateau", 0.25, 4)
-    assert (t.ema, t.clip_norm, t.precision) == (None, None, "fp32")
+    assert (t.ema, t.flips, t.crop, t.clip_norm, t.precision) == ([], [], 1.0, None, "fp32")
 
 
 def test_steps_spaced_by_log_snr_need_not_divide_T():
@@ -74,7 +74,7 @@ def test_an_unknown_a_missing_and_an_ill_typed_key_are_named(section):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"guider": {"min_snr": 1.0, "max_snr": 5.0}}, "guider"),
+        ({"guider": {"weight_least": 5.0, "weight_most": 1.0}}, "guider"),
         ({"training": {"batch": "6"}}, "training.batch"),
         ({"training": {"steps": 10}}, "training"),
         ({"folds": {"validation": 1.0}}, "folds.validation"),

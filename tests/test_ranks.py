@@ -32,7 +32,7 @@ ROOT = Path(__file__).parent.parent
 SMOKE = load(ROOT / "params.yaml", Params, "smoke")
 ALPHABAR = schedule(SMOKE.process)
 BATCH = 3  # two and one rows
-RECIPE = Recipe(steps=6, batch=BATCH, learning_rate=0.01, schedule="plateau", plateau_patience=1, ema=0.9,
+RECIPE = Recipe(steps=6, batch=BATCH, learning_rate=0.01, schedule="plateau", plateau_patience=1, ema=(6.6,),
                 clip_norm=0.1, keep="best", validate_every=2, seed=7)  # fmt: skip
 
 

@@ -2,16 +2,23 @@
 
 import dataclasses
 import itertools
+import json
 import math
 
 import numpy as np
 import pytest
 import torch
 from fits import IMAGES, Constant, loss, net, validate
+from tiny import PARAMS, fold_of
 
+from pig.cli.main import main
+from pig.core.params import Shared, load
+from pig.models import weights
+from pig.models.loading import read_net
+from pig.models.table import Params
 from pig.training.fit import Recipe, batch_rows, fit, learning_rate, seed_of
 
-RECIPE = Recipe(steps=4, batch=3, learning_rate=0.01, warmup=1, schedule="cosine", ema=0.9, clip_norm=1.0,
+RECIPE = Recipe(steps=4, batch=3, learning_rate=0.01, warmup=1, schedule="cosine", ema=(6.6,), clip_norm=1.0,
                 keep="best", validate_every=2, seed=7)  # fmt: skip
 
 
@@ -91,11 +98,22 @@ def test_plateau_scales_the_rate_after_epochs_without_a_new_best():
 
 def test_ema_is_the_weighted_mean_of_the_weights_seen():
     model, expected = Constant(), 0.0
-    recipe = Recipe(steps=3, batch=1, learning_rate=0.5, ema=0.999)
+    recipe = Recipe(steps=3, batch=1, learning_rate=0.5, ema=(0.08,))
     for k, progress in enumerate(fit(model, lambda m, r, g: -m.weight, 1, recipe)):
-        decay = min(0.999, (1 + k) / (10 + k))  # the decay itself warms up
-        expected = decay * expected + (1 - decay) * model.weight.item()
+        kept = 0.5 ** (1 / min(0.08, max(k, 1) / 20))  # early on the half-life is a 20th of the steps done
+        expected = kept * expected + (1 - kept) * model.weight.item()
         assert progress.weights()["weight"].item() == pytest.approx(expected)
+
+
+def test_several_averages_are_kept_side_by_side_and_the_first_counts():
+    def loss(model, rows, generator):
+        return -model.weight
+
+    recipe = Recipe(steps=40, batch=1, learning_rate=0.5, ema=(1.5, 0.5))
+    alone = [list(fit(Constant(), loss, 1, dataclasses.replace(recipe, ema=(h,))))[-1] for h in recipe.ema]
+    *_, both = fit(Constant(), loss, 1, recipe)
+    assert both.averages() == {h: one.weights() for h, one in zip(recipe.ema, alone, strict=True)}
+    assert both.weights() == both.averages()[1.5] != both.averages()[0.5]
 
 
 def test_best_keeps_the_weights_of_the_lowest_validation_loss():
@@ -118,3 +136,35 @@ def test_bf16_autocast_reaches_the_network():
 
     list(fit(net(0.0), watch, 5, dataclasses.replace(RECIPE, steps=1, precision="bf16")))
     assert seen == [torch.bfloat16]
+
+
+def test_pig_train_writes_each_average_that_is_asked_for_and_the_first_is_the_network(tiny, tmp_path, capsys):
+    data = ["--pairs", tiny / "runs/smoke/pairs.zip", "--split", tiny / "runs/smoke/split.csv", "--fold", 0]
+    study = load(PARAMS, Params, "smoke")
+    out = ["--out", tmp_path / "ddpm.safetensors", "--curve", tmp_path / "ddpm.csv", "--averages", tmp_path]
+
+    def train(ema, code=0):
+        own = {name: getattr(study, name).model_dump() for name in (*Shared.model_fields, "ddpm")}
+        own["training"] |= {"ema": ema, "flips": ["horizontal"], "crop": 0.8}
+        own["network"] |= {"told": True}
+        arguments = ["train", "ddpm", "--cfg", json.dumps(own), *data, *out]
+        assert main([str(argument) for argument in arguments]) == code
+
+    train([5.0, 0.1])
+    whole, first, second = (
+        weights.load(tmp_path / f"{name}.safetensors") for name in ("ddpm", "ddpm-5", "ddpm-0.1")
+    )
+    assert first[1] == whole[1] and first[0].keys() == whole[0].keys() == second[0].keys()
+    assert all(torch.equal(first[0][key], value) for key, value in whole[0].items())
+    assert not any(torch.equal(second[0][key], value) for key, value in whole[0].items() if value.ndim == 4)
+    assert {**second[1], "validation": 0} == {**whole[1], "validation": 0}
+    assert "told.weight" in whole[0]
+    train([], code=2)
+    assert "training.ema" in capsys.readouterr().err
+
+
+def test_a_network_of_before_networks_were_told_anything_is_read(tiny, tmp_path):
+    state, header = weights.load(fold_of(tiny) / "ddpm.safetensors")
+    del header["network"]["told"]
+    weights.save(tmp_path / "ddpm.safetensors", state, header)
+    assert read_net(tmp_path / "ddpm.safetensors", torch.device("cpu")).header["network"] == header["network"]

@@ -136,7 +136,12 @@ def test_a_new_rival_is_a_file_a_row_and_a_section_and_reruns_no_other(clone):
     twin.write_text(re.sub(r"\bjoint\b", "twin", joint), encoding="utf-8")
     row = '"twin": Method("Twin", "twin", (Net("twin", "Twin: mask and slice", {"twin": Denoising}),)),'
     edit(table, "\nMETHODS = {", f"\nMETHODS = {{\n    {row}")
-    edit(params, "\ntraining:", "\ntwin: {prediction: v, min_snr: null, max_snr: null}\n\ntraining:")
+    edit(
+        params,
+        "\ntraining:",
+        "\ntwin: {prediction: v, times: uniform, times_mean: 0.0, times_width: 1.0, "
+        "weight: none, weight_least: null, weight_most: null}\n\ntraining:",
+    )
     chosen = ", ".join(CHOSEN)
     edit(params, f"[{chosen}]", f"[twin, {chosen}]")
     try:

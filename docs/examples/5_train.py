@@ -16,11 +16,13 @@ guider, guided = (Denoiser(net, alphabar) for net in nets)
 
 
 def mask_loss(net, rows, generator):
-    return guider_loss(Denoiser(net, alphabar), x0[rows], y0[rows], draw(x0[rows], T, generator))
+    return guider_loss(Denoiser(net, alphabar), x0[rows], y0[rows], draw(x0[rows], alphabar, generator))
 
 
 def image_loss(net, rows, generator):
-    return guided_loss(Denoiser(net, alphabar), guider, x0[rows], y0[rows], draw(x0[rows], T, generator))
+    return guided_loss(
+        Denoiser(net, alphabar), guider, x0[rows], y0[rows], draw(x0[rows], alphabar, generator)
+    )
 
 
 for net, loss in zip(nets, (mask_loss, image_loss), strict=True):

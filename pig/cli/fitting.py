@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from pig.core.params import Sections, Segmentation, Training
-    from pig.training.fit import Loss, Weights
+    from pig.training.fit import Loss, Progress, Weights
     from pig.training.ranks import Ranks
 
 
@@ -40,13 +40,14 @@ def run_fit(
     state: str | None,
     fingerprint: str,
     ranks: "Ranks | None" = None,
+    last: "Callable[[Progress], None]" = lambda progress: None,
 ) -> "tuple[Weights, pd.DataFrame, str]":
     """Train `model` as a section of params.yaml says; returns the weights to keep, the loss curve and the precision.
 
     It shows its progress, keeps the file `state` and goes on from it, under `auto` in the precision that it was begun
     in. A state of another job (its fingerprint tells, which leaves out the precision) or of another precision than the
     section names is left unused and overwritten. Of several `ranks` the first alone shows and writes; any number of
-    them goes on.
+    them goes on. `last` is called with the last step's progress.
     """
     import pandas as pd
     import torch
@@ -80,6 +81,7 @@ def run_fit(
     except CheckpointError as error:
         raise InputError(f"{state}: {error}; remove it to start anew") from error
     assert progress is not None
+    last(progress)
     return progress.weights(), pd.DataFrame(progress.curve), how.precision
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     Field,
     ValidationError,
     create_model,
+    field_validator,
     model_validator,
 )
 
@@ -90,12 +91,18 @@ class Network(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     stem: Few
     groups: Channels
+    told: bool
 
 
 class Built(Known):
     """The sections that a network is made from: of most `network` alone."""
 
     network: Network
+
+    @field_validator("network", mode="before")
+    @classmethod
+    def _of_earlier_files(cls, network: Any) -> Any:
+        return {"told": False, **network} if isinstance(network, dict) else network
 
 
 class Process(Section):
@@ -114,7 +121,9 @@ class Training(Section):
     schedule: Literal["constant", "cosine", "plateau"]
     plateau_factor: Share
     plateau_patience: Count
-    ema: Share | None
+    ema: list[Positive]
+    flips: list[Literal["horizontal", "vertical"]]
+    crop: Annotated[float, Field(gt=0, le=1)]
     clip_norm: Positive | None
     precision: Precision
     compile: bool

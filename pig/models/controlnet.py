@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from pig.core.params import Built, Shared
 from pig.models.losses import loss_of_chain
 from pig.models.method import Batch, Frozen, Net, images, unet
-from pig.models.table import Denoising, Weighted
-from pig.models.unet import UNet, Unguided, encode
+from pig.models.table import Denoising, Taught
+from pig.models.unet import UNet, Unguided, embed, encode
 
 
 class Hint(nn.Module):
@@ -42,15 +42,16 @@ class Control(nn.Module):
     def __init__(self, net: UNet) -> None:
         super().__init__()
         self.stem = net.stem
-        self.temb, self.conv_in = copy.deepcopy(net.temb), copy.deepcopy(net.conv_in)
+        self.temb, self.told = copy.deepcopy(net.temb), copy.deepcopy(net.told)
+        self.conv_in = copy.deepcopy(net.conv_in)
         self.down, self.mid = copy.deepcopy(net.down), copy.deepcopy(net.mid)
         self.hint = Hint(net.conv_in.out_channels, net.stem)
         kept = net.kept
         self.zero = nn.ModuleList(zeros(nn.Conv2d(c, c, 1)) for c in [*kept, kept[-1]])
 
-    def forward(self, z: Tensor, mask: Tensor, t: Tensor) -> list[Tensor]:
+    def forward(self, z: Tensor, mask: Tensor, t: Tensor, told: Tensor | None) -> list[Tensor]:
         """What is added to each activation that the frozen encoder keeps, and, last, to its middle."""
-        temb = self.temb(t)
+        temb = embed(self, t, told)
         skips = encode(self, z, temb, self.hint(mask))
         outputs = [*skips, self.mid(skips[-1], temb)]
         return [zero(output) for zero, output in zip(self.zero, outputs, strict=True)]
@@ -68,15 +69,15 @@ class Controlled(nn.Module):
     def adopt(self, net: nn.Module) -> None:
         """Take the trained weights of `net`, in the frozen network and in its copy."""
         self.net.load_state_dict(net.state_dict())
-        for name in ("temb", "conv_in", "down", "mid"):
-            getattr(self.control, name).load_state_dict(getattr(self.net, name).state_dict())
+        ours, theirs = self.control.state_dict(), self.net.state_dict()
+        self.control.load_state_dict({key: theirs.get(key, value) for key, value in ours.items()})
 
-    def forward(self, noised: Tensor, guide: Tensor, t: Tensor) -> Tensor:
+    def forward(self, noised: Tensor, guide: Tensor, t: Tensor, told: Tensor | None = None) -> Tensor:
         with torch.no_grad():  # of the frozen encoder; its decoder passes the gradient on to the control
-            temb = self.net.temb(t)
+            temb = embed(self.net, t, told)
             skips = encode(self.net, noised, temb)
             middle = self.net.mid(skips[-1], temb)
-        *shifts, shift = self.control(noised, guide, t)
+        *shifts, shift = self.control(noised, guide, t, told)
         shifted = [skip + more for skip, more in zip(skips, shifts, strict=True)]
         return self.net.decode(middle + shift, shifted, temb)
 
@@ -90,7 +91,7 @@ def zeros(layer: nn.Conv2d) -> nn.Conv2d:
 
 class Settings(Shared):
     ddpm: Denoising
-    controlnet: Weighted
+    controlnet: Taught
 
 
 def make(built: Built) -> nn.Module:

@@ -23,6 +23,7 @@ from pig.diffusion import (
     sign,
 )
 from pig.models import table
+from pig.models.augment import TOLD
 from pig.models.solvers import SOLVERS, times
 from pig.models.unet import UNet
 
@@ -47,6 +48,7 @@ class Batch(NamedTuple):
     y0: Tensor
     alphabar: Tensor  # on the device of x0
     generator: Generator  # of the CPU; the loss takes all its random numbers from it
+    told: Tensor | None = None  # (B, TOLD) of pig/models/augment.py, if pairs are augmented
 
 
 B = TypeVar("B", bound=Built)
@@ -115,7 +117,8 @@ def schedule(process: Process) -> Tensor:
 
 def unet(built: Built, inputs: int, outputs: int = 1, **other: int) -> UNet:
     """The U-Net of the section `network`, where `other` does not say otherwise."""
-    return UNet(in_channels=inputs, out_channels=outputs, **{**dict(built.network), **other})
+    own = {**dict(built.network), "told": TOLD if built.network.told else 0}
+    return UNet(in_channels=inputs, out_channels=outputs, **{**own, **other})
 
 
 def on(trained: Trained) -> torch.device:

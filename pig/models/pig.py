@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pig.core.params import Built, Sampling, Shared
 from pig.diffusion import Denoiser, Estimate, guided_loss, guider_loss, sample_pairs
-from pig.models.losses import draw_for, times_sigmoid, weight
+from pig.models.losses import draw_for, times_sigmoid, told, weight
 from pig.models.method import MASKS, Batch, Frozen, Net, Sampler, Tile, denoiser, first_noise, unet
 from pig.models.solvers import SOLVERS, times
 from pig.models.table import Denoising, Guided
@@ -30,21 +30,21 @@ def make(built: Built) -> nn.Module:
 def loss_of_guider(model: nn.Module, frozen: Frozen, batch: Batch, settings: GuiderSettings) -> Tensor:
     """Algorithm 1."""
     own = settings.guider
-    guider = Denoiser(model, batch.alphabar, own.prediction)
+    guider = Denoiser(told(model, batch), batch.alphabar, own.prediction)
     return guider_loss(
-        guider, batch.x0, batch.y0, draw_for(batch.x0, batch, settings), weight(own, own.prediction)
+        guider, batch.x0, batch.y0, draw_for(batch.x0, batch, settings, own), weight(own, own.prediction)
     )
 
 
 def loss_of_guided(model: nn.Module, frozen: Frozen, batch: Batch, settings: GuidedSettings) -> Tensor:
     """The guided model's, on the frozen guider's estimates."""
     own, trained = settings.guided, frozen["guider"]
-    guided = Denoiser(model, batch.alphabar, own.prediction)
-    guider = Denoiser(trained.model, batch.alphabar, trained.prediction, own.clip_guide)
+    guided = Denoiser(told(model, batch), batch.alphabar, own.prediction)
+    guider = Denoiser(told(trained.model, batch), batch.alphabar, trained.prediction, own.clip_guide)
     how = weight(own, own.prediction)
     if own.loss_weight == "sigmoid":
         how = times_sigmoid(how)
-    return guided_loss(guided, guider, batch.x0, batch.y0, draw_for(batch.x0, batch, settings), how)
+    return guided_loss(guided, guider, batch.x0, batch.y0, draw_for(batch.x0, batch, settings, own), how)
 
 
 def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor, Tensor]]:

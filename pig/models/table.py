@@ -16,18 +16,25 @@ from pig.core.params import Chance, Channels, Few, Positive, Section, Study
 
 
 # ---------------------------- sections of params.yaml, which says what each key means
-class Weighted(Section):
-    min_snr: Positive | None
-    max_snr: Positive | None
+class Taught(Section):
+    """How the loss of a denoiser draws t, and weighs the error of x0 at it (pig/models/losses.py)."""
+
+    times: Literal["uniform", "log_snr"]
+    times_mean: float
+    times_width: Positive
+    weight: Literal["none", "snr", "straight"]
+    weight_least: Positive | None
+    weight_most: Positive | None
 
     @model_validator(mode="after")
-    def _not_crossed(self) -> "Weighted":
-        if self.min_snr is not None and self.max_snr is not None and self.max_snr > self.min_snr:
-            raise ValueError(f"max_snr: expected at most min_snr = {self.min_snr}; found {self.max_snr}")
+    def _not_crossed(self) -> "Taught":
+        least, most = self.weight_least, self.weight_most
+        if least is not None and most is not None and least > most:
+            raise ValueError(f"weight_least: expected at most weight_most = {most}; found {least}")
         return self
 
 
-class Denoising(Weighted):
+class Denoising(Taught):
     prediction: Literal["eps", "v", "x0"]
 
 
@@ -115,7 +122,7 @@ PIG = (
 )
 DDPM = (Net("ddpm", "DDPM: slice alone", {"ddpm": Denoising}),)
 SEGGUIDED = (Net("segguided", "SegGuidedDif: slice", {"segguided": SegGuided}),)
-CONTROLNET = (Net("controlnet", "ControlNet: slice", {"ddpm": Denoising, "controlnet": Weighted}, ("ddpm",)),)
+CONTROLNET = (Net("controlnet", "ControlNet: slice", {"ddpm": Denoising, "controlnet": Taught}, ("ddpm",)),)
 LDM = (
     Net("autoencoder", "LDM's autoencoder", {"autoencoder": Autoencoder}),
     Net("ldm", "LDM: latents", {"autoencoder": Autoencoder, "ldm": Denoising}, ("autoencoder",)),
@@ -142,18 +149,23 @@ def _code(verb: str, *modules: str, also: str = "") -> str:
     return code_hash(f"cli.verbs.{verb}", *set(modules), also=also, without=frozenset({"models.table"}))
 
 
-def _known_and_latents_fit(p: Any) -> Any:
-    """Every method is known. LDM's U-Net runs on latents, which have to be divisible as images have."""
+def _sections_agree(p: Any) -> Any:
+    """Every method is known; LDM's latents can be divided as images can; antithetic times are uniform ones."""
     check_methods(p.methods, "methods")
     factor, network = p.autoencoder.factor, p.network
     fold = factor * max(1, network.stem // factor) * 2 ** (len(network.multipliers) - 1)
     if any(name.startswith("ldm") for name in p.methods) and p.data.size % fold:
         raise ValueError(f"data.size: expected a multiple of {fold} for autoencoder.factor and network")
+    taught = {name: getattr(p, name) for name in _SECTIONS if isinstance(getattr(p, name), Taught)}
+    if p.training.antithetic and (named := [name for name, own in taught.items() if own.times != "uniform"]):
+        raise ValueError(
+            f"training.antithetic: expected false with {named[0]}.times {taught[named[0]].times}"
+        )
     return p
 
 
 _SECTIONS: Any = {name: (kind, ...) for net in NETS.values() for name, kind in net.sections.items()}
-_CHECKS: Any = {"known_and_latents_fit": model_validator(mode="after")(_known_and_latents_fit)}
+_CHECKS: Any = {"sections_agree": model_validator(mode="after")(_sections_agree)}
 # All settings of a profile: those of every study, and of its methods.
 Params: type[Study] = create_model("Params", __base__=Study, __validators__=_CHECKS, **_SECTIONS)
 

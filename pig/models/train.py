@@ -9,6 +9,7 @@ from torch import Generator, Tensor, nn
 from pig.core.params import Shared
 from pig.data.pairs import Pairs, scale
 from pig.models import weights
+from pig.models.augment import augment
 from pig.models.method import Batch, Frozen, net, schedule
 from pig.training.fit import Loss, seed_of
 from pig.training.ranks import Ranks
@@ -69,12 +70,16 @@ def losses(
 
     data, validation = tensors(train), tensors(held_out)
 
-    def error(model: nn.Module, masks: Tensor, images: Tensor, generator: Generator) -> Tensor:
-        batch = Batch(masks.float() * 2 - 1, scale(images), alphabar, generator)
-        return kind.loss(model, frozen, batch, settings)
+    def batch(of: tuple[Tensor, Tensor], rows: Tensor, generator: Generator) -> Batch:
+        masks, images = (part[rows] for part in of)
+        return Batch(masks.float() * 2 - 1, scale(images), alphabar, generator)
 
     def loss(model: nn.Module, rows: Tensor, generator: Generator) -> Tensor:
-        return error(model, data[0][rows], data[1][rows], generator)
+        given = batch(data, rows, generator)
+        if own.flips or own.crop < 1:
+            x0, y0, told = augment(given.x0, given.y0, own, generator)
+            given = given._replace(x0=x0, y0=y0, told=told)
+        return kind.loss(model, frozen, given, settings)
 
     def validate(model: nn.Module) -> float:
         batches = torch.arange(own.validation_draws).split(own.batch)
@@ -82,7 +87,7 @@ def losses(
         for i in range(ranks.rank, len(batches), ranks.size):
             rows = (batches[i] % len(held_out)).to(device)
             generator = torch.Generator().manual_seed(seed_of(own.seed, 3, int(batches[i][0])))
-            value = error(model, validation[0][rows], validation[1][rows], generator).item()
+            value = kind.loss(model, frozen, batch(validation, rows, generator), settings).item()
             sums[i] = value * len(rows)
         return sum(ranks.total(sums).tolist()) / own.validation_draws
 

@@ -26,6 +26,7 @@ class UNet(nn.Module):
     dropout      inside the residual blocks
     stem         stem x stem pixels are folded into channels first, unfolded last: stem^2 times less work
     groups       of the group normalisation (as many of them as divide a layer's channels)
+    told         numbers (B, told) that it may be given in training; none given is as good as zeros
 
     H and W must be divisible by stem * 2^(levels - 1), else InputError. The defaults are the authors' network
     (7,125,409 parameters). Attention sits at the last level and in the middle, whatever the image size.
@@ -41,6 +42,7 @@ class UNet(nn.Module):
         dropout: float = 0.0,
         stem: int = 1,
         groups: int = 32,
+        told: int = 0,
     ) -> None:
         super().__init__()
         last = len(multipliers) - 1
@@ -49,6 +51,7 @@ class UNet(nn.Module):
         inside = Inside(4 * width, dropout, groups)
 
         self.temb = TimeEmbedding(width, inside.features)
+        self.told = nn.Linear(told, inside.features, bias=False) if told else None
         self.conv_in = nn.Conv2d(in_channels * stem**2, width, 3, padding=1)
 
         channels, skips = width, [width]  # skips: channels of what the encoder keeps for the decoder
@@ -73,13 +76,13 @@ class UNet(nn.Module):
         self.norm_out = group_norm(channels, groups)
         self.conv_out = nn.Conv2d(channels, out_channels * stem**2, 3, padding=1)
 
-    def forward(self, z: Tensor, t: Tensor) -> Tensor:
+    def forward(self, z: Tensor, t: Tensor, told: Tensor | None = None) -> Tensor:
         height, width = z.shape[-2:]
         if height % self.divisor or width % self.divisor:
             raise InputError(
                 f"image of {height}x{width} pixels: the network expects multiples of {self.divisor}"
             )
-        temb = self.temb(t)
+        temb = embed(self, t, told)
         skips = encode(self, z, temb)
         return self.decode(self.mid(skips[-1], temb), skips, temb)
 
@@ -91,11 +94,19 @@ class UNet(nn.Module):
 
 
 class Encoder(Protocol):
-    """What `encode` uses of a network, or of a copy of its encoder."""
+    """What `embed` and `encode` use of a network, or of a copy of its encoder."""
 
     stem: int
+    temb: "TimeEmbedding"
+    told: nn.Linear | None
     conv_in: nn.Conv2d
     down: nn.ModuleList
+
+
+def embed(net: Encoder, t: Tensor, told: Tensor | None = None) -> Tensor:
+    """The embedding (B, features) of t, and of what `net` is told, if it listens."""
+    temb: Tensor = net.temb(t)
+    return temb if told is None or net.told is None else temb + net.told(told)
 
 
 def encode(net: Encoder, z: Tensor, temb: Tensor, hint: Tensor | float = 0.0) -> list[Tensor]:
@@ -277,10 +288,10 @@ class Unguided(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, noised: Tensor, guide: Tensor | None, t: Tensor) -> Tensor:
+    def forward(self, noised: Tensor, guide: Tensor | None, t: Tensor, told: Tensor | None = None) -> Tensor:
         if guide is not None:
             raise ValueError("an unguided model takes no guide")
-        return self.net(noised, t)
+        return self.net(noised, t, told)
 
 
 class Concatenated(nn.Module):
@@ -293,8 +304,8 @@ class Concatenated(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, noised: Tensor, guide: Tensor, t: Tensor) -> Tensor:
-        return self.net(torch.cat([noised, guide], dim=1), t)
+    def forward(self, noised: Tensor, guide: Tensor, t: Tensor, told: Tensor | None = None) -> Tensor:
+        return self.net(torch.cat([noised, guide], dim=1), t, told)
 
 
 def parameters(net: nn.Module) -> int:

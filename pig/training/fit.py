@@ -11,7 +11,7 @@ computation. docs/gpu.md says what is for GPUs only.
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
@@ -48,7 +48,7 @@ class Recipe:
     plateau_every: int = 1  # steps of one epoch
     plateau_factor: float = 0.25
     plateau_patience: int = 4
-    ema: float | None = None
+    ema: Sequence[float] = ()  # half-lives in steps
     clip_norm: float | None = None
     precision: str = "fp32"  # or bf16, or auto, which fit() decides
     compile: bool = False  # on a GPU
@@ -85,6 +85,7 @@ class Progress(NamedTuple):
     loss: Tensor  # of this step, a scalar on the model's device: to read it is to wait for the device
     curve: list[dict[str, float]]  # points: step, loss (mean since the last), validation, learning_rate
     weights: Callable[[], Weights]  # the weights to keep: averaged if ema, the best so far if keep is best
+    averages: Callable[[], dict[float, Weights]]  # by half-life, as they are now
     checkpoint: Callable[[], dict[str, Any]]  # the state from which fit() goes on
 
 
@@ -116,6 +117,15 @@ def learning_rate(recipe: Recipe, step: int) -> float:
         return recipe.learning_rate * warm
     done = max(0, step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
     return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def decay(half_life: float, step: int) -> float:
+    """What an average keeps of itself in step 0, 1, ..: half in `half_life` steps, early on in a 20th of those done.
+
+    So it forgets the first weights soon, and the half-life counts in short trainings too (Karras et al. 2022, whose
+    ramp it is).
+    """
+    return 0.5 ** (1 / min(half_life, max(step, 1) / 20))
 
 
 def fit(
@@ -150,7 +160,8 @@ def fit(
     device = next(model.parameters()).device
     recipe = replace(recipe, precision=decided(recipe.precision, device))
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate, fused=True)
-    average = copy.deepcopy(model).requires_grad_(False) if recipe.ema else model
+    averages = [copy.deepcopy(model).requires_grad_(False) for _ in recipe.ema]
+    average = averages[0] if averages else model  # what is validated and kept
     # Of a stand-in whose rate is 1: what becomes of it scales the rate of each step, warm-up included.
     plateau = ReduceLROnPlateau(
         torch.optim.SGD([torch.zeros(1)], 1.0), "min", recipe.plateau_factor, recipe.plateau_patience, eps=0
@@ -160,7 +171,8 @@ def fit(
     if checkpoint is not None:
         try:
             model.load_state_dict(checkpoint["model"])
-            average.load_state_dict(checkpoint["average"])
+            for each, saved in zip(averages, checkpoint["averages"], strict=True):
+                each.load_state_dict(saved)
             optimizer.load_state_dict(checkpoint["optimizer"])
             best, state = checkpoint["best"], _State(**checkpoint["state"])
             plateau.load_state_dict(state.plateau)
@@ -176,11 +188,14 @@ def fit(
         _read(pending, state, recipe)
         return best if recipe.keep == "best" and best else _copy(average)
 
+    def averaged() -> dict[float, Weights]:
+        return {half_life: _copy(each) for half_life, each in zip(recipe.ema, averages, strict=True)}
+
     def snapshot() -> dict[str, Any]:
         _read(pending, state, recipe)
         return {
             "model": _copy(model),
-            "average": _copy(average),
+            "averages": [_copy(each) for each in averages],
             "optimizer": copy.deepcopy(optimizer.state_dict()),
             "best": best,
             "state": copy.deepcopy(vars(state)),
@@ -191,8 +206,8 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, state.step) * plateau.get_last_lr()[0]
         value = _step(called, loss, optimizer, rows, recipe, state.step, device, ranks)
-        if recipe.ema:
-            _average(average, model, min(recipe.ema, (1 + state.step) / (10 + state.step)))
+        for each, half_life in zip(averages, recipe.ema, strict=True):
+            _average(each, model, decay(half_life, state.step))
         state.step += 1
         pending.append(value)
         is_point = state.step % recipe.validate_every == 0 or state.step == recipe.steps
@@ -205,7 +220,7 @@ def fit(
             state.epoch.clear()
         if is_point:
             best = _validate(average, validate, state, best, optimizer)
-        yield Progress(state.step, value, state.curve, weights, snapshot)
+        yield Progress(state.step, value, state.curve, weights, averaged, snapshot)
 
 
 def compiled(model: nn.Module) -> nn.Module:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from pig.models.loading import File
+    from pig.training.fit import Weights
     from pig.training.ranks import Ranks
 
 
@@ -40,6 +41,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"the fold's networks it builds on ({built_on})",
     )
     parser.add_argument("--out", metavar="FILE", required=True, help="network to write")
+    parser.add_argument(
+        "--averages",
+        metavar="FOLDER",
+        help="also write NET-H.safetensors into FOLDER: the average of each half-life H of training.ema",
+    )
     add_fit(parser)
     add_settings(parser)
     add_compute(parser)
@@ -68,6 +74,8 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
 
     kind = net(args.net)
     own = kind.settings(**vars(chosen))
+    if args.averages and not own.training.ema:
+        raise InputError("training.ema: expected half-lives for --averages; found []")
     built_on = read_frozen(args, device)
     frozen = {name: file.trained for name, file in built_on.items()}
     pairs = read_archive(args.pairs)
@@ -86,6 +94,7 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
         *args.models,
         kind.initial(own),
     )
+    averages: dict[float, Weights] = {}
     kept, curve, computed_in = run_fit(
         model,
         loss,
@@ -96,13 +105,8 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
         state=args.state,
         fingerprint=digest_of(*parts),
         ranks=ranks,
+        last=lambda progress: averages.update(progress.averages() if args.averages else {}),
     )
-    model.load_state_dict(kept)
-    train.finish(args.net, model, seen, own.training.batch, device)
-    with torch.no_grad():
-        validation = validate(model.eval())
-    if ranks.rank > 0:
-        return
     adopted = built_on[kind.adopts].says.seen if kind.adopts else 0
     header = {
         "net": args.net,
@@ -114,11 +118,21 @@ def train_net(args: Namespace, chosen: Any, device: "torch.device", ranks: "Rank
         "seen": plan.steps * plan.batch + adopted,
         "parameters": parameters(model),
         "computed_in": computed_in,
-        "validation": validation,
         **{key: value.model_dump() for key, value in vars(chosen).items()},
         **provenance(args.net),
     }
-    weights.save(args.out, weights.portable(model), header)
+    named = {
+        f"{args.averages}/{args.net}-{half_life:g}.safetensors": of for half_life, of in averages.items()
+    }
+    for path, each in {**named, args.out: kept}.items():
+        model.load_state_dict(each)
+        train.finish(args.net, model, seen, own.training.batch, device)
+        with torch.no_grad():
+            validation = validate(model.eval())
+        if ranks.rank == 0:
+            weights.save(path, weights.portable(model), {**header, "validation": validation})
+    if ranks.rank > 0:
+        return
     with atomic(args.curve, "w") as file:
         curve.to_csv(file, index=False)
     drop_state(args)
