@@ -15,8 +15,8 @@ TABLES = {
     "solvers": lambda: solvers.equal_table(Q.kept("solvers")),
     "settling": lambda: solvers.settle_table(Q.kept("solvers")),
     "resting": lambda: solvers.rest_table(Q.kept("resting")),
-    "recipes": lambda: recipes.recipes_table(Q.kept("recipes")),
-    "stems": lambda: recipes.stems_table(Q.kept("stems")),
+    "recipes of phantom": lambda: recipes.table(Q.kept("recipes"), "phantom"),
+    "recipes of ultrasound": lambda: recipes.table(Q.kept("recipes"), "busi64"),
     "precision": lambda: precision.rates_table(Q.kept("precision")),
 }
 

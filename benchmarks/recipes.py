@@ -1,7 +1,6 @@
 """Which recipe gives good pairs, and at what budget? PIG's two networks, trained and scored side by side.
 
-    python benchmarks/recipes.py run SET ROUND [..]      train and score what a round lacks, SET phantom or an archive
-    python benchmarks/recipes.py report                  the tables and the figure of docs/speed.md
+    python benchmarks/recipes.py SET ROUND ..     train and score what a round lacks; SET is phantom, or an archive
 
 A round is a list of recipes, a number of training images a network and training seeds (ROUNDS below). A recipe changes
 some settings of BASE. Networks that several recipes share are trained once and kept in scratch/recipes; finished cells
@@ -19,9 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import quality as Q
 import torch
+from solvers import markdown
 
 from pig.core.params import Study
-from pig.metrics import fidelity
+from pig.metrics import copying, fidelity
 from pig.models.method import Trained, net
 from pig.models.train import start
 
@@ -203,16 +203,34 @@ def score(pairs: Q.Sampled, of: Q.Fold, chosen: Study) -> dict[str, Any]:
     }
     return {
         **means,
+        "copies": copies(pairs.images, pairs.masks, of),
         "kid": fidelity.kid(found.features, of.reference, 100, 50, 0).mean * 1000,
         "fid": fidelity.frechet_distance(found.features, of.reference),
     }
 
 
+def copies(images: Any, masks: Any, of: Q.Fold) -> float:
+    """Share of pairs flagged as copies of a training pair by image and mask together; 0.01 is chance."""
+
+    def searched(images: Any, masks: Any, own: list[str]) -> copying.Set:
+        ids = [str(i) for i in range(len(images))]
+        return copying.Set(images, copying.lesions_of(masks), ids, own)
+
+    real = [searched(each.images, each.masks, each.table["patient"].tolist()) for each in (of.train, of.test)]
+    scales = copying.calibrate(real[1], real[0])
+    queries = searched(images, masks, [f"generated {i}" for i in range(len(images))])
+    found, expected = (copying.report(each, *real, scales) for each in (queries, real[1]))
+    return float(copying.are_copies(found, expected, "joint").mean())
+
+
 def floors(of: Q.Fold, chosen: Study) -> dict[str, Any]:
-    """Scores of real training pairs against the same reference."""
-    rows = np.random.default_rng(0).permutation(len(of.train))[:PAIRS]
-    real = of.train.select(rows)
-    return score(Q.Sampled(real.images, real.masks, 0.0), of, chosen)
+    """Scores of real pairs: FID and KID of training slices, the rest of test pairs, which no segmenter has seen."""
+    test = of.test.select(np.random.default_rng(0).permutation(len(of.test))[:PAIRS])
+    return {
+        **score(Q.Sampled(test.images, test.masks, 0.0), of, chosen),
+        "kid": fidelity.kid(of.floor, of.reference, 100, 50, 0).mean * 1000,
+        "fid": fidelity.frechet_distance(of.floor, of.reference),
+    }
 
 
 def add(key: str, found: dict[str, Any]) -> None:
@@ -238,6 +256,45 @@ def run(source: str, rounds: list[str], only: list[str]) -> None:
                 key = f"{label} | {recipe} | {images} | {seed}"
                 if key not in Q.kept("recipes").get("cells", {}):
                     add(key, cell(of, RECIPES[recipe], source, images, seed))
+
+
+COLUMNS = {  # of a cell: its head, the factor and the digits that it is shown with
+    "fid": ("FID", 1, 0),
+    "kid": ("KID x 1000", 1, 0),
+    "dice": ("TRTS Dice", 100, 1),
+    "contrast": ("contrast, % of real", 100, 0),
+    "area": ("area, % of real", 100, 0),
+    "single": ("one piece, %", 100, 0),
+    "empty": ("empty, %", 100, 0),
+    "copies": ("copies, %", 100, 1),
+}
+
+
+def table(found: dict[str, Any], label: str) -> str:
+    """Markdown: the recipes of a set by images, best FID first; several seeds as mean (least to most)."""
+    cells: dict[tuple[str, int], list[dict[str, Any]]] = {}
+    for key, one in found["cells"].items():
+        of, recipe, *rest = key.split(" | ")
+        if of == label:
+            cells.setdefault((recipe, int(rest[0]) if rest else 0), []).append(one)
+    order = sorted(cells, key=lambda row: (row[1], np.mean([one["fid"] for one in cells[row]])))
+    head = ["recipe", "images", "seeds", *(head for head, _, _ in COLUMNS.values()), "training, s"]
+    rows = []
+    for recipe, images in order:
+        own = cells[recipe, images]
+        shown = [
+            several([factor * one[key] for one in own if one.get(key) is not None], digits)
+            for key, (_, factor, digits) in COLUMNS.items()
+        ]
+        seconds = [sum(one["training_seconds"]) for one in own if "training_seconds" in one]
+        cost = f"{np.mean(seconds):.0f}" if seconds else ""
+        rows.append([recipe, f"{images:,}" if images else "", len(own) if images else "", *shown, cost])
+    return markdown(head, rows)
+
+
+def several(values: list[float], digits: int) -> str:
+    mean = f"{np.mean(values):.{digits}f}" if values else ""
+    return mean if len(values) < 2 else f"{mean} ({min(values):.{digits}f} to {max(values):.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -269,6 +269,7 @@ class Study(Shared):
     profile: str
     reports: str
     methods: list[str] = Field(min_length=1)
+    first_folds: Count | None
     data: Data
     phantom: Phantom
     sampling: Sampling
@@ -282,10 +283,17 @@ class Study(Shared):
     @model_validator(mode="after")
     def _steps_divide(self) -> "Study":
         self.sampling.check(self.process.T, "process.T")
+        if self.first_folds is not None and self.first_folds > self.folds.count:
+            raise ValueError(f"first_folds: expected at most folds.count = {self.folds.count}")
         fold = self.network.stem * 2 ** (len(self.network.multipliers) - 1)
         if self.data.size % fold:
             raise ValueError(f"data.size: expected a multiple of {fold} for network.stem and .multipliers")
         return self
+
+    @property
+    def run_folds(self) -> range:
+        """The folds that are run."""
+        return range(self.first_folds or self.folds.count)
 
     def sections(self, names: Iterable[str]) -> Sections:
         """The named sections."""

@@ -31,7 +31,7 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-FOLDS = range(P.folds.count)
+FOLDS = P.run_folds
 CHOSEN = [name for name in METHODS if name in P.methods]  # in the order of the table METHODS
 PAIRED = [name for name in CHOSEN if METHODS[name].paired]  # rows of Table 2
 MASKLESS = [name for name in METHODS if not METHODS[name].paired]

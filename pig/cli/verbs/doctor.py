@@ -198,7 +198,7 @@ def disk(p: "Study") -> Finding:
     """Free bytes against all samples, uncompressed, in shards and merged, and DVC's copy of them."""
     if not os.access(".", os.W_OK):
         return "problem", "this folder cannot be written", "work in a folder of your own"
-    number = len(p.methods) * p.folds.count * max(*p.segmentation.doses, p.fidelity.slices)
+    number = len(p.methods) * len(p.run_folds) * max(*p.segmentation.doses, p.fidelity.slices)
     study = 2 * number * p.data.size**2 + BESIDES
     run = Path(paths.folder(p.profile))
     there = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
