@@ -91,6 +91,7 @@ class Recipe(NamedTuple):
     guider: Over = {}  # noqa: RUF012
     guided: Over = {}  # noqa: RUF012
     sampling: dict[str, Any] = {}  # noqa: RUF012
+    joint: Over = {}  # noqa: RUF012  # its one network instead of PIG's two
 
 
 def guider(**own: Any) -> Recipe:
@@ -99,6 +100,10 @@ def guider(**own: Any) -> Recipe:
 
 def guided(**own: Any) -> Recipe:
     return Recipe(guided={"guided": own})
+
+
+def joint(**own: Any) -> Recipe:
+    return Recipe(joint={"joint": {"prediction": "x0", **own}})
 
 
 def both(**sections: dict[str, Any]) -> Recipe:
@@ -133,6 +138,10 @@ RECIPES: dict[str, Recipe] = {
     "stem 4": both(network={"stem": 4, "multipliers": [1, 2, 2]}),
     "stem 1": both(network={"stem": 1, "multipliers": [1, 1, 2, 2]}),
     "width 48": both(network={"width": 48}),
+    "joint snr 1-5": joint(**UNIFORM, **snr(1.0, 5.0)),
+    "joint straight 1.6 1.6": joint(**normal(1.6, 1.6), **STRAIGHT),
+    "joint straight 0 2.4": joint(**normal(0.0, 2.4), **STRAIGHT),
+    "joint straight uniform": joint(**UNIFORM, **STRAIGHT),
     "batch 8": both(training={"batch": 8}),
     "blocks 2": both(network={"blocks": 2}),
 }
@@ -152,7 +161,12 @@ ROUNDS: dict[str, Round] = {
 
 def settings(of: str, recipe: Recipe, images: int, seed: int, which: str) -> Study:
     """Those that the network `which` is trained with; of "sampling", those of the samples."""
-    own = {"guider": recipe.guider, "guided": recipe.guided, "sampling": {"sampling": recipe.sampling}}[which]
+    own = {
+        "guider": recipe.guider,
+        "guided": recipe.guided,
+        "joint": recipe.joint,
+        "sampling": {"sampling": recipe.sampling},
+    }[which]
     chosen = Q.settings("demo", **BASE, data={"source": of, "size": 64})
     chosen = Q.laid_over(Q.laid_over(chosen, recipe.both), own)
     steps = -(-images // chosen.training.batch)
@@ -180,16 +194,20 @@ def trained(name: str, chosen: Study, of: Q.Fold, frozen: dict[str, Trained], bu
 
 def cell(of: Q.Fold, recipe: Recipe, source: str, images: int, seed: int) -> dict[str, Any]:
     """Quality of PAIRS pairs, and what training and sampling cost."""
-    one, two = (settings(source, recipe, images, seed, which) for which in ("guider", "guided"))
-    first, cost_x, key = trained("guider", one, of, {}, "")
-    second, cost_y, _ = trained("guided", two, of, {"guider": first}, key)
+    names = ("joint",) if recipe.joint else ("guider", "guided")
+    nets: dict[str, Trained] = {}
+    costs, key = [], ""
+    for name in names:
+        own = settings(source, recipe, images, seed, name)
+        nets[name], cost, key = trained(name, own, of, dict(nets), key)
+        costs.append(cost.seconds)
     chosen = settings(source, recipe, images, seed, "sampling")
-    pairs = Q.sample({"guider": first, "guided": second}, chosen, PAIRS)
+    pairs = Q.sample(nets, chosen, PAIRS, "joint" if recipe.joint else "pig")
     np.savez_compressed(KEPT / f"{key}.npz", images=pairs.images[:64], masks=pairs.masks[:64])
     return {
         **score(pairs, of, chosen),
         "sampling_seconds": pairs.seconds,
-        "training_seconds": [cost_x.seconds, cost_y.seconds],
+        "training_seconds": costs,
     }
 
 
