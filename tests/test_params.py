@@ -126,7 +126,7 @@ def test_a_job_reads_back_the_sections_that_it_was_given():
 
 
 def test_every_section_is_typed_and_every_type_has_its_section():
-    assert set(Params.model_fields) == {*SECTIONS, "profile", "reports", "methods", "first_folds"}
+    assert set(Params.model_fields) == {*SECTIONS, "profile", "reports", "methods", "first_folds", "leak_arm"}
 
 
 def test_every_key_says_what_it_is():

@@ -270,6 +270,7 @@ class Study(Shared):
     reports: str
     methods: list[str] = Field(min_length=1)
     first_folds: Count | None
+    leak_arm: bool
     data: Data
     phantom: Phantom
     sampling: Sampling

@@ -49,7 +49,7 @@ REAL = {"real": "train", "reference": "test"}  # sets of real slices by their ro
 # Rows of Table 1, which is of fold 0 alone.
 SCORED = ["real", *(name for name in CHOSEN if METHODS[name].masks != "varied")]
 # The leak arm: PIG as if its generator had seen the test patients too, to show what that would have claimed.
-LEAKS = ["pig-leak"] if "pig" in PAIRED and not P.folds.leak else []
+LEAKS = ["pig-leak"] if P.leak_arm and "pig" in PAIRED and not P.folds.leak else []
 LEAKING = P.model_copy(update={"folds": P.folds.model_copy(update={"leak": True})})
 # Rows of Table 2 beside real and the methods.
 CONTROLS = ["augmented", "duplicated", *LEAKS] if PAIRED else []
