@@ -110,6 +110,7 @@ def both(**sections: dict[str, Any]) -> Recipe:
     return Recipe(both=sections)
 
 
+MASKS: Over = {"guider": {**normal(-1.0, 2.4), **STRAIGHT}}
 RECIPES: dict[str, Recipe] = {
     "base": Recipe(),
     "guided snr 5, uniform": guided(**UNIFORM, **snr(None, 5.0)),
@@ -125,6 +126,16 @@ RECIPES: dict[str, Recipe] = {
     "guided v": guided(prediction="v"),
     "guided eps": guided(prediction="eps"),
     "guide unclamped": guided(clip_guide=False),
+    "guided 1 1.6": guided(**normal(1.0, 1.6)),
+    "crops, told": both(training={"crop": 0.75}, network={"told": True}),
+    "chosen": Recipe(guider=MASKS),
+    "chosen; flips, crops, told, dropout": Recipe(
+        {
+            "training": {"flips": ["horizontal"], "crop": 0.75},
+            "network": {"told": True, "dropout": 0.1},
+        },
+        MASKS,
+    ),
     "flips": both(training={"flips": ["horizontal"]}),
     "flips, crops": both(training={"flips": ["horizontal"], "crop": 0.75}),
     "flips, crops, told": both(training={"flips": ["horizontal"], "crop": 0.75}, network={"told": True}),
@@ -155,7 +166,9 @@ class Round(NamedTuple):
 
 ROUNDS: dict[str, Round] = {
     "screen": Round(list(RECIPES), 15_000, (0, 1)),
-    "curve": Round(["base", "guided snr 5, uniform"], 5_000, (0, 1)),
+    "5": Round(["chosen", "guided snr 5, uniform"], 5_000, (0, 1)),
+    "40": Round(["chosen", "guided snr 5, uniform"], 40_000, (0, 1)),
+    "120": Round(["chosen", "guided snr 5, uniform"], 120_000, (0, 1)),
 }
 
 

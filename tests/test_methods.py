@@ -8,6 +8,7 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from pig.core.errors import InputError
@@ -398,6 +399,7 @@ def learnt():
         for _ in range(60):
             optimizer.zero_grad()
             kind.loss(model, found, batch, own).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), DEMO.training.clip_norm)
             optimizer.step()
         if kind.finish:
             kind.finish(model.eval(), [y0])
