@@ -13,8 +13,6 @@ import solvers
 PAGE = Q.ROOT / "docs" / "speed.md"
 TABLES = {
     "solvers": lambda: solvers.equal_table(Q.kept("solvers")),
-    "settling": lambda: solvers.settle_table(Q.kept("solvers")),
-    "resting": lambda: solvers.rest_table(Q.kept("resting")),
     "recipes of phantom": lambda: recipes.table(Q.kept("recipes"), "phantom"),
     "recipes of ultrasound": lambda: recipes.table(Q.kept("recipes"), "busi64"),
     "precision": lambda: precision.rates_table(Q.kept("precision")),

@@ -13,7 +13,6 @@ from itertools import product
 import pandas as pd
 import quality as Q
 import torch
-from solvers import markdown
 
 from pig.data.pairs import COLUMNS, Pairs
 from pig.metrics import segmentation
@@ -69,7 +68,7 @@ def measure(size: int, precision: str, layout: str) -> dict[str, float]:
 def rates_table(found: dict[str, dict[str, dict[str, float]]]) -> str:
     ways = [f"{precision}, {layout}" for precision, layout in product(("fp32", "bf16"), LAYOUTS)]
     rows = [[key, *(f"{cell[way]:.0f}" for way in ways)] for key, cell in found.get("cells", {}).items()]
-    return markdown(["images a second", *ways], rows)
+    return Q.markdown(["images a second", *ways], rows)
 
 
 if __name__ == "__main__":

@@ -174,7 +174,6 @@ class Sampled:
     images: np.ndarray  # (N, H, W) uint8
     masks: np.ndarray  # (N, H, W) bool
     seconds: float
-    settled: np.ndarray | None = None  # (steps, N, H, W) bool: the mask after each step
 
 
 def sample(
@@ -182,7 +181,6 @@ def sample(
     chosen: params.Study,
     number: int,
     method: str = "pig",
-    keep_masks: bool = False,
 ) -> Sampled:
     """The first `number` pairs of fold 0, as `pig sample` draws them."""
     size = (chosen.data.size, chosen.data.size)
@@ -192,16 +190,7 @@ def sample(
     seconds = (time.process_time() - began) / number
     last = [frame for frame in frames if frame.last]
     masks, images = map(np.concatenate, zip(*map(model.pixels, last), strict=True))
-    found = None
-    if keep_masks:
-        steps = len(frames) // len(last)
-        found = np.stack(
-            [
-                np.concatenate([(f.x0_hat > 0)[:, 0].numpy() for f in frames[step::steps]])
-                for step in range(steps)
-            ]
-        )
-    return Sampled(images, masks, seconds, found)
+    return Sampled(images, masks, seconds)
 
 
 @dataclass(frozen=True)
@@ -259,6 +248,12 @@ def machine() -> str:
     threads = torch.get_num_threads()
     used = f"{threads} thread{'s' * (threads > 1)}"
     return f"{processor(CPU)}, {used}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def markdown(head: list[Any], rows: list[list[Any]]) -> str:
+    """A table."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
 def keep(name: str, found: Mapping[str, Any]) -> None:

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import quality as Q
 import torch
-from solvers import markdown
+import variants
 
-from pig.core.params import Study
+from pig.core.params import Built, Study
 from pig.metrics import copying, fidelity
 from pig.models.method import Trained, net
 from pig.models.train import start
@@ -92,6 +92,9 @@ class Recipe(NamedTuple):
     guided: Over = {}  # noqa: RUF012
     sampling: dict[str, Any] = {}  # noqa: RUF012
     joint: Over = {}  # noqa: RUF012  # its one network instead of PIG's two
+    guide: dict[str, float] = {}  # noqa: RUF012  # of variants.Spoilt, while the guided model is trained
+    self_conditioned: bool = False  # the guider
+    autoguided: tuple[int, float] | None = None  # images that the worse networks saw, strength
 
 
 def guider(**own: Any) -> Recipe:
@@ -136,6 +139,11 @@ RECIPES: dict[str, Recipe] = {
         },
         MASKS,
     ),
+    "guide noised 0.2": Recipe(guider=MASKS, guide={"noise": 0.2}),
+    "guide dropped 0.1": Recipe(guider=MASKS, guide={"drop": 0.1}),
+    "guider self-conditioned": Recipe(guider=MASKS, self_conditioned=True),
+    "autoguided 1.5": Recipe(guider=MASKS, autoguided=(15_000, 1.5)),
+    "autoguided 2": Recipe(guider=MASKS, autoguided=(15_000, 2.0)),
     "flips": both(training={"flips": ["horizontal"]}),
     "flips, crops": both(training={"flips": ["horizontal"], "crop": 0.75}),
     "flips, crops, told": both(training={"flips": ["horizontal"], "crop": 0.75}, network={"told": True}),
@@ -186,34 +194,57 @@ def settings(of: str, recipe: Recipe, images: int, seed: int, which: str) -> Stu
     return Q.laid_over(chosen, {"training": {"steps": steps, "seed": seed}})
 
 
-def trained(name: str, chosen: Study, of: Q.Fold, frozen: dict[str, Trained], built_on: str) -> Any:
+def trained(
+    name: str, chosen: Study, of: Q.Fold, frozen: dict[str, Trained], built_on: str, wrap: Any = None
+) -> Any:
     """(network, what it cost, its key), from KEPT if it is there; `built_on` is the key of the frozen one."""
+    wrap = wrap or (lambda model: model)
     sections = ("network", "process", "training", "data", "phantom", "folds", name)
     told = json.dumps([name, built_on, chosen.model_dump(include=set(sections))], sort_keys=True)
     key = hashlib.sha256(told.encode()).hexdigest()[:24]
     path = KEPT / f"{key}.pt"
     if path.exists():
         saved = torch.load(path)
-        model = start(name, chosen, frozen, Q.CPU)
+        model = wrap(start(name, chosen, frozen, Q.CPU))
         model.load_state_dict(saved["weights"])
         model = model.to(memory_format=torch.channels_last).eval().requires_grad_(False)
         return Trained(model, net(name).prediction(chosen)), Q.Cost(*saved["cost"]), key
-    found, cost = Q.train(name, chosen, of, frozen)
+    found, cost = Q.train(name, chosen, of, frozen, wrap=wrap)
     KEPT.mkdir(parents=True, exist_ok=True)
     weights = {part: value.contiguous() for part, value in found.model.state_dict().items()}
     torch.save({"weights": weights, "cost": (cost.steps, cost.seconds)}, path)
     return found, cost, key
 
 
-def cell(of: Q.Fold, recipe: Recipe, source: str, images: int, seed: int) -> dict[str, Any]:
-    """Quality of PAIRS pairs, and what training and sampling cost."""
-    names = ("joint",) if recipe.joint else ("guider", "guided")
+def networks(
+    of: Q.Fold, recipe: Recipe, source: str, images: int, seed: int
+) -> tuple[dict[str, Trained], list[float], str]:
+    """Those of a recipe by name, the seconds that their training took, and the last one's key."""
     nets: dict[str, Trained] = {}
     costs, key = [], ""
-    for name in names:
-        own = settings(source, recipe, images, seed, name)
-        nets[name], cost, key = trained(name, own, of, dict(nets), key)
+    for name in ("joint",) if recipe.joint else ("guider", "guided"):
+        own, frozen, wrap = settings(source, recipe, images, seed, name), dict(nets), None
+        if name == "guided" and recipe.guide:
+            spoilt = variants.Spoilt(nets["guider"].model, **recipe.guide)
+            frozen["guider"], key = nets["guider"]._replace(model=spoilt), f"{key} {recipe.guide}"
+        if name == "guider" and recipe.self_conditioned:
+            built, key = Built(network=own.network), "self-conditioned"
+            wrap = lambda model, built=built: variants.SelfConditioned(built)  # noqa: E731
+        nets[name], cost, key = trained(name, own, of, frozen, key, wrap)
         costs.append(cost.seconds)
+    if recipe.autoguided:
+        seen, strength = recipe.autoguided
+        worse, _, _ = networks(of, recipe._replace(autoguided=None), source, seen, seed)
+        for name, net_ in nets.items():
+            led = variants.Autoguided(net_.model, worse[name].model, strength)
+            nets[name] = net_._replace(model=led)
+        key = f"{key}-{seen}-{strength}"
+    return nets, costs, key
+
+
+def cell(of: Q.Fold, recipe: Recipe, source: str, images: int, seed: int) -> dict[str, Any]:
+    """Quality of PAIRS pairs, and what training and sampling cost."""
+    nets, costs, key = networks(of, recipe, source, images, seed)
     chosen = settings(source, recipe, images, seed, "sampling")
     pairs = Q.sample(nets, chosen, PAIRS, "joint" if recipe.joint else "pig")
     np.savez_compressed(KEPT / f"{key}.npz", images=pairs.images[:64], masks=pairs.masks[:64])
@@ -320,7 +351,7 @@ def table(found: dict[str, Any], label: str) -> str:
         seconds = [sum(one["training_seconds"]) for one in own if "training_seconds" in one]
         cost = f"{np.mean(seconds):.0f}" if seconds else ""
         rows.append([recipe, f"{images:,}" if images else "", len(own) if images else "", *shown, cost])
-    return markdown(head, rows)
+    return Q.markdown(head, rows)
 
 
 def several(values: list[float], digits: int) -> str:
