@@ -9,7 +9,7 @@ from pig import diffusion as D
 from pig.core.params import Training
 from pig.models.augment import TOLD, augment
 from pig.models.losses import draw, normal_log_snr, uniform, weight
-from pig.models.table import Taught
+from pig.models.table import Objective
 
 T = 1024
 ALPHABAR = D.linear_schedule(T)
@@ -25,8 +25,8 @@ def randn(*shape, seed=0):
     return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
 
 
-def taught(kind, least=None, most=None):
-    return Taught(**UNIFORM, weight=kind, weight_least=least, weight_most=most)
+def objective(kind, least=None, most=None):
+    return Objective(**UNIFORM, weight=kind, weight_least=least, weight_most=most)
 
 
 # ---------------------------- draws
@@ -88,7 +88,7 @@ def test_every_prediction_weighs_the_error_of_x0_alike(kind, least, most):
     _, wrong_eps = constant(wrong, "x0")(xt, None, t)
     for prediction, its in D.PREDICTIONS.items():
         out = constant(its.target(wrong, wrong_eps, rowwise(t)), prediction)
-        how = weight(taught(kind, least, most), prediction)
+        how = weight(objective(kind, least, most), prediction)
         for loss in (
             D.image_loss(out, x0, None, D.Draws(t, eps, eps), how),
             D.guider_loss(out, x0, x0, D.Draws(t, eps, eps), how),
@@ -111,7 +111,11 @@ def test_the_straight_weight_is_the_loss_of_the_velocity_on_the_straight_path():
     velocity = (z - estimate(z * (a.sqrt() + (1 - a).sqrt()))) / s
     straight = (velocity - (eps - x0)).square().mean()
     ours = D.image_loss(
-        D.Denoiser(estimate, ALPHABAR, "x0"), x0, None, D.Draws(t, eps, eps), weight(taught("straight"), "x0")
+        D.Denoiser(estimate, ALPHABAR, "x0"),
+        x0,
+        None,
+        D.Draws(t, eps, eps),
+        weight(objective("straight"), "x0"),
     )
     weights = list(net.parameters())
     torch.testing.assert_close(ours, straight, rtol=1e-9, atol=0)
@@ -153,7 +157,7 @@ def test_no_weight_or_density_moves_the_optimum(kind, times):
         def model(noised, guide, t):
             return torch.einsum("bij,bjhw->bihw", matrices[t - 1], noised)
 
-        how = weight(taught(kind, None, 4.0), "x0")
+        how = weight(objective(kind, None, 4.0), "x0")
         loss = D.image_loss(D.Denoiser(model, alphabar, "x0"), x0, None, draws, how)
         return torch.autograd.grad(loss, matrices)[0].abs().max()
 

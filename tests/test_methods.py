@@ -296,6 +296,14 @@ def test_what_a_network_is_told_counts_in_training_and_zeros_are_as_good_as_noth
     assert loss(None) == loss(torch.zeros(4, TOLD)) != loss(torch.ones(4, TOLD))
 
 
+def test_antithetic_times_of_a_log_snr_are_refused():
+    study = changed(SMALL, ddpm=STRAIGHT, training={"antithetic": True})
+    x0 = torch.zeros(2, 1, 16, 16)
+    batch = Batch(x0, x0, schedule(study.process), torch.Generator())
+    with pytest.raises(InputError, match=r"training\.antithetic"):
+        net("ddpm").loss(trained("ddpm").model, {}, batch, settings_of("ddpm", study))
+
+
 @pytest.mark.parametrize(("ablation", "expected"), [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
 def test_segguided_drops_masks_in_training_only(ablation, expected):
     seen = []

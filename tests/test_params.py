@@ -75,6 +75,12 @@ def test_an_unknown_a_missing_and_an_ill_typed_key_are_named(section):
     ("change", "named"),
     [
         ({"guider": {"weight_least": 5.0, "weight_most": 1.0}}, "guider"),
+        ({"guided": {"times": "log_snr"}}, "training.antithetic"),
+        ({"guided": {"times_width": 0.0}}, "guided.times_width"),
+        ({"training": {"ema": 0.99}}, "training.ema"),
+        ({"training": {"flips": ["diagonal"]}}, "training.flips.0"),
+        ({"training": {"crop": 0.0}}, "training.crop"),
+        ({"first_folds": 6}, "first_folds"),
         ({"training": {"batch": "6"}}, "training.batch"),
         ({"training": {"steps": 10}}, "training"),
         ({"folds": {"validation": 1.0}}, "folds.validation"),

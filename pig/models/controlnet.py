@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pig.core.params import Built, Shared
 from pig.models.losses import loss_of_chain
 from pig.models.method import Batch, Frozen, Net, images, unet
-from pig.models.table import Denoising, Taught
+from pig.models.table import Denoising, Objective
 from pig.models.unet import UNet, Unguided, embed, encode
 
 
@@ -91,7 +91,7 @@ def zeros(layer: nn.Conv2d) -> nn.Conv2d:
 
 class Settings(Shared):
     ddpm: Denoising
-    controlnet: Taught
+    controlnet: Objective
 
 
 def make(built: Built) -> nn.Module:

@@ -6,10 +6,11 @@ from functools import partial
 import torch
 from torch import Generator, Tensor, nn
 
+from pig.core.errors import InputError
 from pig.core.params import Shared
 from pig.diffusion import Denoiser, Draws, Model, Weight, image_loss, plain
 from pig.models.method import Batch, schedule
-from pig.models.table import Denoising, Taught
+from pig.models.table import Denoising, Objective
 from pig.training.fit import send
 from pig.training.ranks import whole
 
@@ -54,10 +55,12 @@ def draw(like: Tensor, alphabar: Tensor, generator: Generator | None = None, tim
     return Draws(*(send(drawn[mine], like.device) for drawn in (t, eps_1, eps_2)))
 
 
-def draw_for(like: Tensor, batch: Batch, settings: Shared, own: Taught) -> Draws:
-    """`draw` as the settings say; `own` is the network's section."""
+def draw_for(like: Tensor, batch: Batch, settings: Shared, own: Objective) -> Draws:
+    """`draw` as the settings say; `own` is the network's section. Raises InputError: antithetic times, of log_snr."""
     times: Times = partial(uniform, antithetic=settings.training.antithetic)
     if own.times == "log_snr":
+        if settings.training.antithetic:
+            raise InputError("training.antithetic: expected false where a network's times are log_snr")
         times = partial(normal_log_snr, mean=own.times_mean, width=own.times_width)
     # The schedule on the CPU, whose step does not wait for a GPU.
     return draw(like, schedule(settings.process), batch.generator, times)
@@ -71,12 +74,12 @@ IMPLIED: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def weight(own: Taught, prediction: str) -> Weight:
+def weight(own: Objective, prediction: str) -> Weight:
     """What the error of x0 weighs, between weight_least and weight_most; `plain` where the kind is none.
 
     snr: the signal-to-noise ratio. With `most` that is min-SNR weighting (Hang et al. 2023), with `least` = 1 truncated
         SNR weighting (Salimans & Ho 2022).
-    straight: (1 + sqrt(snr))^2, the loss of the velocity on the straight path from image to noise (docs/method.md).
+    straight: (1 + sqrt(snr))^2, the loss of the velocity on the straight path to the noise (docs/method-code.md).
     """
     if own.weight == "none":
         return plain

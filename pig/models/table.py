@@ -16,7 +16,7 @@ from pig.core.params import Chance, Channels, Few, Positive, Section, Study
 
 
 # ---------------------------- sections of params.yaml, which says what each key means
-class Taught(Section):
+class Objective(Section):
     """How the loss of a denoiser draws t, and weighs the error of x0 at it (pig/models/losses.py)."""
 
     times: Literal["uniform", "log_snr"]
@@ -27,14 +27,14 @@ class Taught(Section):
     weight_most: Positive | None
 
     @model_validator(mode="after")
-    def _not_crossed(self) -> "Taught":
+    def _not_crossed(self) -> "Objective":
         least, most = self.weight_least, self.weight_most
         if least is not None and most is not None and least > most:
             raise ValueError(f"weight_least: expected at most weight_most = {most}; found {least}")
         return self
 
 
-class Denoising(Taught):
+class Denoising(Objective):
     prediction: Literal["eps", "v", "x0"]
 
 
@@ -122,7 +122,9 @@ PIG = (
 )
 DDPM = (Net("ddpm", "DDPM: slice alone", {"ddpm": Denoising}),)
 SEGGUIDED = (Net("segguided", "SegGuidedDif: slice", {"segguided": SegGuided}),)
-CONTROLNET = (Net("controlnet", "ControlNet: slice", {"ddpm": Denoising, "controlnet": Taught}, ("ddpm",)),)
+CONTROLNET = (
+    Net("controlnet", "ControlNet: slice", {"ddpm": Denoising, "controlnet": Objective}, ("ddpm",)),
+)
 LDM = (
     Net("autoencoder", "LDM's autoencoder", {"autoencoder": Autoencoder}),
     Net("ldm", "LDM: latents", {"autoencoder": Autoencoder, "ldm": Denoising}, ("autoencoder",)),
@@ -156,11 +158,9 @@ def _sections_agree(p: Any) -> Any:
     fold = factor * max(1, network.stem // factor) * 2 ** (len(network.multipliers) - 1)
     if any(name.startswith("ldm") for name in p.methods) and p.data.size % fold:
         raise ValueError(f"data.size: expected a multiple of {fold} for autoencoder.factor and network")
-    taught = {name: getattr(p, name) for name in _SECTIONS if isinstance(getattr(p, name), Taught)}
-    if p.training.antithetic and (named := [name for name, own in taught.items() if own.times != "uniform"]):
-        raise ValueError(
-            f"training.antithetic: expected false with {named[0]}.times {taught[named[0]].times}"
-        )
+    drawn = {name: own.times for name in _SECTIONS if isinstance(own := getattr(p, name), Objective)}
+    if p.training.antithetic and (named := [name for name, times in drawn.items() if times != "uniform"]):
+        raise ValueError(f"training.antithetic: expected false with {named[0]}.times {drawn[named[0]]}")
     return p
 
 
