@@ -85,9 +85,7 @@ class Sampler:
 
     sample: Callable[[Frozen, Tile, Sampling], Iterator[tuple[Tensor | None, Tensor]]]
     steps: str = "steps"  # the key of `sampling` that holds its number of steps
-    solver: str = (
-        ""  # what it moves by at uniform times, always; "": sampling.solver, at times by sampling.spacing
-    )
+    solver: str = ""  # what it always moves by, at uniform times; "": as `sampling` says
     guider: Callable[[Sampling], int] | None = None  # with a guider: in how many of them it is evaluated
 
     def by(self, sampling: Sampling) -> dict[str, str]:
