@@ -114,6 +114,7 @@ def both(**sections: dict[str, Any]) -> Recipe:
 
 
 MASKS: Over = {"guider": {**normal(-1.0, 2.4), **STRAIGHT}}
+WIDE: Over = {"network": {"stem": 4, "width": 64, "multipliers": [1, 2, 2]}}
 RECIPES: dict[str, Recipe] = {
     "base": Recipe(),
     "guided snr 5, uniform": guided(**UNIFORM, **snr(None, 5.0)),
@@ -132,6 +133,7 @@ RECIPES: dict[str, Recipe] = {
     "guided 1 1.6": guided(**normal(1.0, 1.6)),
     "crops, told": both(training={"crop": 0.75}, network={"told": True}),
     "chosen": Recipe(guider=MASKS),
+    "chosen; stem 4, width 64": Recipe(WIDE, MASKS),
     "chosen; flips, crops, told, dropout": Recipe(
         {
             "training": {"flips": ["horizontal"], "crop": 0.75},
@@ -153,7 +155,7 @@ RECIPES: dict[str, Recipe] = {
     "no average": both(training={"ema": []}),
     "average 30": both(training={"ema": [30.0]}),
     "average 300": both(training={"ema": [300.0]}),
-    "stem 4, width 64": both(network={"stem": 4, "width": 64, "multipliers": [1, 2, 2]}),
+    "stem 4, width 64": Recipe(WIDE),
     "stem 4": both(network={"stem": 4, "multipliers": [1, 2, 2]}),
     "stem 1": both(network={"stem": 1, "multipliers": [1, 1, 2, 2]}),
     "width 48": both(network={"width": 48}),
