@@ -381,7 +381,7 @@ def test_the_files_offer_what_the_table_names_and_no_more():
 
 # ---------------------------- each method learns one pair by heart, and samples it
 CHAIN = Process(T=32, schedule="cosine", beta_1=1e-4, beta_T=0.02)
-LEARN = DEMO.model_copy(update={**TINY, "process": CHAIN, "training": SMOKE.training})
+LEARN = DEMO.model_copy(update={**TINY, "process": CHAIN})
 
 
 def a_pair():
