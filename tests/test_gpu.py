@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pig.core.params import load
 from pig.models import loading, weights
+from pig.models.augment import augment
 from pig.models.generator import Model
 from pig.models.method import Batch, Trained, schedule
 from pig.models.method import net as net_of
@@ -62,27 +63,43 @@ def far(monkeypatch):
     monkeypatch.setattr(torch.optim, "Adam", lambda *args, fused, **kwargs: adam(*args, **kwargs))
 
 
-def steps_on_meta(name, changed=lambda loss: loss):
+def steps_on_meta(name, changed=lambda loss: loss, study=SMOKE):
     """Three steps of a network of the study on the meta device; `changed` is what becomes of its loss."""
     kind = net_of(name)
     with torch.device("meta"):
-        model = kind.make(SMOKE)
-        frozen = {need: Trained(net_of(need).make(SMOKE).eval(), "v") for need in NETS[name].needs}
+        model = kind.make(study)
+        frozen = {need: Trained(net_of(need).make(study).eval(), "v") for need in NETS[name].needs}
         data = torch.empty(2, 5, 1, 16, 16)
     alphabar = schedule(SMOKE.process).to("meta")
 
     def loss(model, rows, generator):
-        x0, y0 = data[0][rows], data[1][rows]
-        return changed(kind.loss(model, frozen, Batch(x0, y0, alphabar, generator), SMOKE))
+        x0, y0, told = data[0][rows], data[1][rows], None
+        if study.training.flips:
+            x0, y0, told = augment(x0, y0, study.training, generator)
+        return changed(kind.loss(model, frozen, Batch(x0, y0, alphabar, generator, told), study))
 
     recipe = Recipe(steps=9, batch=3, learning_rate=0.01, ema=(6.6,), clip_norm=1.0, validate_every=9)
     with NoBlockingCopies():
         return len(list(islice(fit(model, loss, 5, recipe), 3)))
 
 
-@pytest.mark.parametrize("name", ["guider", "guided", "ddpm", "segguided", "controlnet", "ldm", "joint"])
+DENOISERS = ["guider", "guided", "ddpm", "segguided", "controlnet", "ldm", "joint"]
+
+
+@pytest.mark.parametrize("name", DENOISERS)
 def test_no_step_waits_for_the_device(far, name):
     assert steps_on_meta(name) == 3
+
+
+@pytest.mark.parametrize("name", DENOISERS)
+def test_no_step_with_drawn_log_snr_and_augmented_pairs_waits(far, name):
+    own = {"times": "log_snr", "weight": "straight", "weight_most": 9.0}
+    changes = dict.fromkeys(DENOISERS, own) | {
+        "training": {"antithetic": False, "flips": ["horizontal"], "crop": 0.8},
+        "network": {"told": True},
+    }
+    update = {key: getattr(SMOKE, key).model_copy(update=change) for key, change in changes.items()}
+    assert steps_on_meta(name, study=SMOKE.model_copy(update=update)) == 3
 
 
 def waiting(value):

@@ -74,7 +74,8 @@ def test_an_unknown_a_missing_and_an_ill_typed_key_are_named(section):
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"guider": {"weight_least": 5.0, "weight_most": 1.0}}, "guider"),
+        ({"guider": {"weight": "snr", "weight_least": 5.0, "weight_most": 1.0}}, "guider"),
+        ({"guided": {"weight_most": 5.0}}, "guided: weight"),
         ({"guided": {"times": "log_snr"}}, "training.antithetic"),
         ({"guided": {"times_width": 0.0}}, "guided.times_width"),
         ({"training": {"ema": 0.99}}, "training.ema"),

@@ -27,8 +27,10 @@ class Objective(Section):
     weight_most: Positive | None
 
     @model_validator(mode="after")
-    def _not_crossed(self) -> "Objective":
+    def _limits_fit(self) -> "Objective":
         least, most = self.weight_least, self.weight_most
+        if self.weight == "none" and (least, most) != (None, None):
+            raise ValueError("weight: expected snr or straight with weight_least or weight_most; found none")
         if least is not None and most is not None and least > most:
             raise ValueError(f"weight_least: expected at most weight_most = {most}; found {least}")
         return self
