@@ -30,7 +30,6 @@ KEPT = Q.ROOT / "scratch" / "recipes"
 PAIRS = 256  # generated, against as many real test slices
 
 UNIFORM = {"times": "uniform"}
-PLAIN = {"weight": "none", "weight_least": None, "weight_most": None}
 STRAIGHT = {"weight": "straight", "weight_least": None, "weight_most": 400.0}
 
 
