@@ -181,12 +181,13 @@ def sample(
     chosen: params.Study,
     number: int,
     method: str = "pig",
+    masks: np.ndarray | None = None,
 ) -> Sampled:
-    """The first `number` pairs of fold 0, as `pig sample` draws them."""
+    """The first `number` pairs of fold 0, as `pig sample` draws them; `masks` (N, H, W) of methods that need them."""
     size = (chosen.data.size, chosen.data.size)
     model = Model(method, size, 0, chosen.sampling, {}, nets, chosen.process)
     began = time.process_time()
-    frames = list(model.frames(range(number)))
+    frames = list(model.frames(range(number), masks))
     seconds = (time.process_time() - began) / number
     last = [frame for frame in frames if frame.last]
     masks, images = map(np.concatenate, zip(*map(model.pixels, last), strict=True))

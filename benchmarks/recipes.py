@@ -23,6 +23,7 @@ import variants
 from pig.core.params import Built, Study
 from pig.metrics import copying, fidelity
 from pig.models.method import Trained, net
+from pig.models.table import METHODS
 from pig.models.train import start
 
 Over = dict[str, dict[str, Any]]  # sections of params.yaml
@@ -54,6 +55,7 @@ BASE: Over = {
     "process": {"beta_T": 0.02},
     "guider": {"prediction": "x0", **UNIFORM, **snr(1.0, 5.0)},
     "guided": {"prediction": "x0", **normal(1.6, 1.6), **STRAIGHT, "clip_guide": True, "loss_weight": "none"},
+    "autoencoder": {"factor": 2, "width": 16, "blocks": 1, "patches": 2, "adversarial_start": 250},
     "training": {
         "epochs": None,
         "batch": 32,
@@ -90,7 +92,8 @@ class Recipe(NamedTuple):
     guider: Over = {}  # noqa: RUF012
     guided: Over = {}  # noqa: RUF012
     sampling: dict[str, Any] = {}  # noqa: RUF012
-    joint: Over = {}  # noqa: RUF012  # its one network instead of PIG's two
+    method: str = "pig"
+    rival: Over = {}  # noqa: RUF012  # for the networks of another method than PIG
     guide: dict[str, float] = {}  # noqa: RUF012  # of variants.Spoilt, while the guided model is trained
     self_conditioned: bool = False  # the guider
     autoguided: tuple[int, float] | None = None  # images that the worse networks saw, strength
@@ -105,7 +108,11 @@ def guided(**own: Any) -> Recipe:
 
 
 def joint(**own: Any) -> Recipe:
-    return Recipe(joint={"joint": {"prediction": "x0", **own}})
+    return Recipe(method="joint", rival={"joint": {"prediction": "x0", **own}})
+
+
+def ldm(**own: Any) -> Recipe:
+    return Recipe(method="ldm", rival={"ldm": {"prediction": "x0", **own}})
 
 
 def both(**sections: dict[str, Any]) -> Recipe:
@@ -145,12 +152,12 @@ RECIPES: dict[str, Recipe] = {
     "guider self-conditioned": Recipe(guider=MASKS, self_conditioned=True),
     "autoguided 1.5": Recipe(guider=MASKS, autoguided=(15_000, 1.5)),
     "autoguided 2": Recipe(guider=MASKS, autoguided=(15_000, 2.0)),
-    "flips": both(training={"flips": ["horizontal"]}),
-    "flips, crops": both(training={"flips": ["horizontal"], "crop": 0.75}),
     "flips, crops, told": both(training={"flips": ["horizontal"], "crop": 0.75}, network={"told": True}),
     "dropout": both(network={"dropout": 0.1}),
-    "rate 0.0005": both(training={"learning_rate": 5e-4}),
-    "rate 0.002": both(training={"learning_rate": 2e-3}),
+    "chosen; rate 0.002": Recipe({"training": {"learning_rate": 2e-3}}, MASKS),
+    "chosen; batch 8": Recipe({"training": {"batch": 8}}, MASKS),
+    "chosen; batch 16": Recipe({"training": {"batch": 16}}, MASKS),
+    "chosen; flips": Recipe({"training": {"flips": ["horizontal"]}}, MASKS),
     "no average": both(training={"ema": []}),
     "average 30": both(training={"ema": [30.0]}),
     "average 300": both(training={"ema": [300.0]}),
@@ -162,7 +169,11 @@ RECIPES: dict[str, Recipe] = {
     "joint straight 1.6 1.6": joint(**normal(1.6, 1.6), **STRAIGHT),
     "joint straight 0 2.4": joint(**normal(0.0, 2.4), **STRAIGHT),
     "joint straight uniform": joint(**UNIFORM, **STRAIGHT),
-    "batch 8": both(training={"batch": 8}),
+    "ldm snr 1-5": ldm(**UNIFORM, **snr(1.0, 5.0)),
+    "ldm straight 1.6 1.6": ldm(**normal(1.6, 1.6), **STRAIGHT),
+    "ldm straight 0 1.6": ldm(**normal(0.0, 1.6), **STRAIGHT),
+    "ldm straight 0 2.4": ldm(**normal(0.0, 2.4), **STRAIGHT),
+    "ldm straight uniform": ldm(**UNIFORM, **STRAIGHT),
     "blocks 2": both(network={"blocks": 2}),
 }
 
@@ -186,9 +197,8 @@ def settings(of: str, recipe: Recipe, images: int, seed: int, which: str) -> Stu
     own = {
         "guider": recipe.guider,
         "guided": recipe.guided,
-        "joint": recipe.joint,
         "sampling": {"sampling": recipe.sampling},
-    }[which]
+    }.get(which, recipe.rival)
     chosen = Q.settings("demo", **BASE, data={"source": of, "size": 64})
     chosen = Q.laid_over(Q.laid_over(chosen, recipe.both), own)
     steps = -(-images // chosen.training.batch)
@@ -223,7 +233,7 @@ def networks(
     """Those of a recipe by name, the seconds that their training took, and the last one's key."""
     nets: dict[str, Trained] = {}
     costs, key = [], ""
-    for name in ("joint",) if recipe.joint else ("guider", "guided"):
+    for name in METHODS[recipe.method].nets:
         own, frozen, wrap = settings(source, recipe, images, seed, name), dict(nets), None
         if name == "guided" and recipe.guide:
             spoilt = variants.Spoilt(nets["guider"].model, **recipe.guide)
@@ -247,7 +257,9 @@ def cell(of: Q.Fold, recipe: Recipe, source: str, images: int, seed: int) -> dic
     """Quality of PAIRS pairs, and what training and sampling cost."""
     nets, costs, key = networks(of, recipe, source, images, seed)
     chosen = settings(source, recipe, images, seed, "sampling")
-    pairs = Q.sample(nets, chosen, PAIRS, "joint" if recipe.joint else "pig")
+    given = np.random.default_rng(0).permutation(len(of.train))[np.arange(PAIRS) % len(of.train)]
+    masks = of.train.masks[given] if METHODS[recipe.method].masks else None
+    pairs = Q.sample(nets, chosen, PAIRS, recipe.method, masks)
     np.savez_compressed(KEPT / f"{key}.npz", images=pairs.images[:64], masks=pairs.masks[:64])
     return {
         **score(pairs, of, chosen),
