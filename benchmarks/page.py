@@ -1,16 +1,24 @@
-"""Put the tables of the benchmarks' results into docs/speed.md, between its marks.
+"""Put the tables of the benchmarks' results into docs/speed.md, between its marks, and draw docs/budget.png beside it.
 
 python benchmarks/page.py
 """
 
 import re
+from typing import Any
 
 import precision
 import quality as Q
 import recipes
 import solvers
+from matplotlib import style
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from pig.report.figures import GREY, HUES, STYLE
 
 PAGE = Q.ROOT / "docs" / "speed.md"
+SETS = {"phantom": "phantom", "busi64": "ultrasound"}
+LINES = {"chosen": "chosen recipe", "guided snr 5, uniform": "SNR weight at most 5, uniform times"}
 TABLES = {
     "solvers": lambda: solvers.equal_table(Q.kept("solvers")),
     "recipes of phantom": lambda: recipes.table(Q.kept("recipes"), "phantom"),
@@ -31,5 +39,46 @@ def filled(text: str) -> str:
     return text
 
 
+def budget(cells: dict[str, Any]) -> Figure:
+    """FID, KID and TRTS Dice by the images that a network saw, each seed a point; dashed: real pairs."""
+    shown = {"fid": ("FID", 1), "kid": ("KID x 1000", 1), "dice": ("TRTS Dice", 100)}
+    with style.context(STYLE):
+        figure = Figure((8.2, 4.6), layout="constrained")
+        axes = figure.subplots(len(SETS), len(shown), sharex=True)
+        for row, (label, name) in zip(axes, SETS.items(), strict=True):
+            for ax, (key, (title, factor)) in zip(row, shown.items(), strict=True):
+                ax.axhline(
+                    factor * cells[f"{label} | real"][key],
+                    color=GREY,
+                    linestyle="--",
+                    linewidth=1,
+                    label="real pairs",
+                )
+                for hue, (recipe, told) in zip(HUES, LINES.items(), strict=False):
+                    found: dict[int, list[float]] = {}
+                    for cell, one in cells.items():
+                        if cell.startswith(f"{label} | {recipe} | "):
+                            found.setdefault(int(cell.split(" | ")[2]), []).append(factor * one[key])
+                    seen = sorted(found)
+                    ax.plot(seen, [sum(found[n]) / len(found[n]) for n in seen], color=hue, label=told)
+                    for n in seen:
+                        ax.plot([n] * len(found[n]), found[n], "o", color=hue, markersize=3.5)
+                ax.set_xscale("log")
+                ax.set_ylim(0, 100 if key == "dice" else None)
+                ax.set_title(f"{title}, {name}")
+                ax.set_xticks([5_000, 15_000, 40_000, 120_000])
+                ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n / 1000:.0f}"))
+                ax.xaxis.set_minor_formatter(NullFormatter())
+        for ax in axes[-1]:
+            ax.set_xlabel("thousands of images that each network saw")
+        figure.legend(
+            *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+        )
+    return figure
+
+
 if __name__ == "__main__":
+    budget(Q.kept("recipes")["cells"]).savefig(
+        PAGE.with_name("budget.png"), dpi=160, metadata={"Software": None}
+    )
     PAGE.write_text(filled(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

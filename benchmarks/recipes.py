@@ -126,7 +126,6 @@ RECIPES: dict[str, Recipe] = {
     "guided snr 5, uniform": guided(**UNIFORM, **snr(None, 5.0)),
     "guider straight 1.6 1.6": guider(**normal(1.6, 1.6), **STRAIGHT),
     "guider snr 1-5, -1 2.4": guider(**normal(-1.0, 2.4)),
-    "guider straight -1 2.4": guider(**normal(-1.0, 2.4), **STRAIGHT),
     "guided 0 2": guided(**normal(0.0, 2.0)),
     "guided 1.6 2.4": guided(**normal(1.6, 2.4)),
     "guided 2.6 1.6": guided(**normal(2.6, 1.6)),
@@ -157,6 +156,10 @@ RECIPES: dict[str, Recipe] = {
     "chosen; rate 0.002": Recipe({"training": {"learning_rate": 2e-3}}, MASKS),
     "chosen; batch 8": Recipe({"training": {"batch": 8}}, MASKS),
     "chosen; batch 16": Recipe({"training": {"batch": 16}}, MASKS),
+    "chosen; batch 16, rate 0.002": Recipe({"training": {"batch": 16, "learning_rate": 2e-3}}, MASKS),
+    "chosen; batch 8, rate 0.002": Recipe({"training": {"batch": 8, "learning_rate": 2e-3}}, MASKS),
+    "chosen; batch 16, rate 0.004": Recipe({"training": {"batch": 16, "learning_rate": 4e-3}}, MASKS),
+    "chosen; batch 4": Recipe({"training": {"batch": 4}}, MASKS),
     "chosen; flips": Recipe({"training": {"flips": ["horizontal"]}}, MASKS),
     "no average": both(training={"ema": []}),
     "average 30": both(training={"ema": [30.0]}),
@@ -187,6 +190,7 @@ class Round(NamedTuple):
 ROUNDS: dict[str, Round] = {
     "screen": Round(list(RECIPES), 15_000, (0, 1)),
     "5": Round(["chosen", "guided snr 5, uniform"], 5_000, (0, 1)),
+    "15": Round(["chosen", "guided snr 5, uniform"], 15_000, (0, 1)),
     "40": Round(["chosen", "guided snr 5, uniform"], 40_000, (0, 1)),
     "120": Round(["chosen", "guided snr 5, uniform"], 120_000, (0, 1)),
 }
