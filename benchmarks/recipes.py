@@ -1,11 +1,11 @@
 """Which recipe gives good pairs, and at what budget? PIG's two networks, trained and scored side by side.
 
-    python benchmarks/recipes.py SET ROUND ..     train and score what a round lacks; SET is phantom, or an archive
+    python benchmarks/recipes.py phantom 15000 chosen "batch 32; flips" --seeds 0 1
 
-A round is a list of recipes, a number of training images a network and training seeds (ROUNDS below). A recipe changes
-some settings of BASE. Networks that several recipes share are trained once and kept in scratch/recipes; finished cells
-are kept in benchmarks/results/recipes.json, and the same command goes on with the next. Seconds are of this process on
-the processor, so that other work on the machine does not count.
+trains and scores what is missing. The first word is phantom or an archive, the second the training images a network.
+A recipe is named by what it changes of BASE, parts of PARTS. Networks that several recipes share are trained once and
+kept in scratch/recipes; finished cells are kept in benchmarks/results/recipes.json. Seconds are of this process on the
+processor, so that other work on the machine does not count.
 """
 
 import argparse
@@ -53,13 +53,13 @@ BASE: Over = {
         "told": False,
     },
     "process": {"beta_T": 0.02},
-    "guider": {"prediction": "x0", **UNIFORM, **snr(1.0, 5.0)},
+    "guider": {"prediction": "x0", **normal(-1.0, 2.4), **STRAIGHT},
     "guided": {"prediction": "x0", **normal(1.6, 1.6), **STRAIGHT, "clip_guide": True, "loss_weight": "none"},
     "autoencoder": {"factor": 2, "width": 16, "blocks": 1, "patches": 2, "adversarial_start": 250},
     "training": {
         "epochs": None,
-        "batch": 32,
-        "learning_rate": 1e-3,
+        "batch": 16,
+        "learning_rate": 2e-3,
         "warmup": 100,
         "schedule": "cosine",
         "ema": [100.0],
@@ -86,13 +86,13 @@ BASE: Over = {
 
 
 class Recipe(NamedTuple):
-    """What a recipe lays over BASE: for both networks, for one of them, for sampling."""
+    """What a recipe lays over BASE: for all networks, for one of them, for sampling."""
 
-    both: Over = {}  # noqa: RUF012
+    method: str = "pig"
+    all: Over = {}  # noqa: RUF012
     guider: Over = {}  # noqa: RUF012
     guided: Over = {}  # noqa: RUF012
-    sampling: dict[str, Any] = {}  # noqa: RUF012
-    method: str = "pig"
+    sampling: Over = {}  # noqa: RUF012
     rival: Over = {}  # noqa: RUF012  # for the networks of another method than PIG
     guide: dict[str, float] = {}  # noqa: RUF012  # of variants.Spoilt, while the guided model is trained
     self_conditioned: bool = False  # the guider
@@ -107,93 +107,90 @@ def guided(**own: Any) -> Recipe:
     return Recipe(guided={"guided": own})
 
 
-def joint(**own: Any) -> Recipe:
-    return Recipe(method="joint", rival={"joint": {"prediction": "x0", **own}})
+def rival(method: str, **own: Any) -> Recipe:
+    return Recipe(method, rival={method: {"prediction": "x0", **own}})
 
 
-def ldm(**own: Any) -> Recipe:
-    return Recipe(method="ldm", rival={"ldm": {"prediction": "x0", **own}})
+def training(**own: Any) -> Recipe:
+    return Recipe(all={"training": own})
 
 
-def both(**sections: dict[str, Any]) -> Recipe:
-    return Recipe(both=sections)
+def network(**own: Any) -> Recipe:
+    return Recipe(all={"network": own})
 
 
-MASKS: Over = {"guider": {**normal(-1.0, 2.4), **STRAIGHT}}
-WIDE: Over = {"network": {"stem": 4, "width": 64, "multipliers": [1, 2, 2]}}
-RECIPES: dict[str, Recipe] = {
-    "base": Recipe(),
+PARTS: dict[str, Recipe] = {
+    "chosen": Recipe(),
+    # batches and rates
+    "batch 8": training(batch=8),
+    "batch 32": training(batch=32),
+    "rate 0.001": training(learning_rate=1e-3),
+    "rate 0.004": training(learning_rate=4e-3),
+    "no average": training(ema=[]),
+    "average 30": training(ema=[30.0]),
+    "average 300": training(ema=[300.0]),
+    # draws and weights
+    "guider snr 1-5, uniform": guider(**UNIFORM, **snr(1.0, 5.0)),
+    "guider snr 1-5, -1 2.4": guider(**snr(1.0, 5.0)),
+    "guider 1.6 1.6": guider(**normal(1.6, 1.6)),
     "guided snr 5, uniform": guided(**UNIFORM, **snr(None, 5.0)),
-    "guider straight 1.6 1.6": guider(**normal(1.6, 1.6), **STRAIGHT),
-    "guider snr 1-5, -1 2.4": guider(**normal(-1.0, 2.4)),
+    "guided snr 20": guided(**snr(None, 20.0)),
+    "guided uniform": guided(**UNIFORM),
     "guided 0 2": guided(**normal(0.0, 2.0)),
+    "guided 1 1.6": guided(**normal(1.0, 1.6)),
     "guided 1.6 2.4": guided(**normal(1.6, 2.4)),
     "guided 2.6 1.6": guided(**normal(2.6, 1.6)),
-    "guided 0.6 1.6": guided(**normal(0.6, 1.6)),
-    "guided uniform": guided(**UNIFORM),
-    "guided snr 20": guided(**snr(None, 20.0)),
     "guided v": guided(prediction="v"),
     "guided eps": guided(prediction="eps"),
+    # the guide
     "guide unclamped": guided(clip_guide=False),
-    "guided 1 1.6": guided(**normal(1.0, 1.6)),
-    "crops, told": both(training={"crop": 0.75}, network={"told": True}),
-    "chosen": Recipe(guider=MASKS),
-    "chosen; stem 4, width 64": Recipe(WIDE, MASKS),
-    "chosen; flips, crops, told, dropout": Recipe(
-        {
-            "training": {"flips": ["horizontal"], "crop": 0.75},
-            "network": {"told": True, "dropout": 0.1},
-        },
-        MASKS,
-    ),
-    "guide noised 0.2": Recipe(guider=MASKS, guide={"noise": 0.2}),
-    "guide dropped 0.1": Recipe(guider=MASKS, guide={"drop": 0.1}),
-    "guider self-conditioned": Recipe(guider=MASKS, self_conditioned=True),
-    "autoguided 1.5": Recipe(guider=MASKS, autoguided=(15_000, 1.5)),
-    "autoguided 2": Recipe(guider=MASKS, autoguided=(15_000, 2.0)),
-    "flips, crops, told": both(training={"flips": ["horizontal"], "crop": 0.75}, network={"told": True}),
-    "dropout": both(network={"dropout": 0.1}),
-    "chosen; rate 0.002": Recipe({"training": {"learning_rate": 2e-3}}, MASKS),
-    "chosen; batch 8": Recipe({"training": {"batch": 8}}, MASKS),
-    "chosen; batch 16": Recipe({"training": {"batch": 16}}, MASKS),
-    "chosen; batch 16, rate 0.002": Recipe({"training": {"batch": 16, "learning_rate": 2e-3}}, MASKS),
-    "chosen; batch 8, rate 0.002": Recipe({"training": {"batch": 8, "learning_rate": 2e-3}}, MASKS),
-    "chosen; batch 16, rate 0.004": Recipe({"training": {"batch": 16, "learning_rate": 4e-3}}, MASKS),
-    "chosen; batch 4": Recipe({"training": {"batch": 4}}, MASKS),
-    "chosen; flips": Recipe({"training": {"flips": ["horizontal"]}}, MASKS),
-    "no average": both(training={"ema": []}),
-    "average 30": both(training={"ema": [30.0]}),
-    "average 300": both(training={"ema": [300.0]}),
-    "stem 4, width 64": Recipe(WIDE),
-    "stem 4": both(network={"stem": 4, "multipliers": [1, 2, 2]}),
-    "stem 1": both(network={"stem": 1, "multipliers": [1, 1, 2, 2]}),
-    "width 48": both(network={"width": 48}),
-    "joint snr 1-5": joint(**UNIFORM, **snr(1.0, 5.0)),
-    "joint straight 1.6 1.6": joint(**normal(1.6, 1.6), **STRAIGHT),
-    "joint straight 0 2.4": joint(**normal(0.0, 2.4), **STRAIGHT),
-    "joint straight uniform": joint(**UNIFORM, **STRAIGHT),
-    "ldm snr 1-5": ldm(**UNIFORM, **snr(1.0, 5.0)),
-    "ldm straight 1.6 1.6": ldm(**normal(1.6, 1.6), **STRAIGHT),
-    "ldm straight 0 1.6": ldm(**normal(0.0, 1.6), **STRAIGHT),
-    "ldm straight 0 2.4": ldm(**normal(0.0, 2.4), **STRAIGHT),
-    "ldm straight uniform": ldm(**UNIFORM, **STRAIGHT),
-    "blocks 2": both(network={"blocks": 2}),
+    "guide noised 0.2": Recipe(guide={"noise": 0.2}),
+    "guide dropped 0.1": Recipe(guide={"drop": 0.1}),
+    "guider self-conditioned": Recipe(self_conditioned=True),
+    "autoguided 1.5": Recipe(autoguided=(15_000, 1.5)),
+    "autoguided 2": Recipe(autoguided=(15_000, 2.0)),
+    # augmentation
+    "flips": training(flips=["horizontal"]),
+    "crops": training(crop=0.75),
+    "told": network(told=True),
+    "dropout": network(dropout=0.1),
+    # networks
+    "stem 1": network(stem=1),
+    "stem 4": network(stem=4, multipliers=[1, 2, 2]),
+    "stem 4, width 64": network(stem=4, width=64, multipliers=[1, 2, 2]),
+    "width 48": network(width=48),
+    "blocks 2": network(blocks=2),
+    # rivals
+    "joint snr 1-5, uniform": rival("joint", **UNIFORM, **snr(1.0, 5.0)),
+    "joint uniform": rival("joint", **UNIFORM, **STRAIGHT),
+    "joint 0 2.4": rival("joint", **normal(0.0, 2.4), **STRAIGHT),
+    "joint 1.6 1.6": rival("joint", **normal(1.6, 1.6), **STRAIGHT),
+    "ldm snr 1-5, uniform": rival("ldm", **UNIFORM, **snr(1.0, 5.0)),
+    "ldm uniform": rival("ldm", **UNIFORM, **STRAIGHT),
+    "ldm 0 1.6": rival("ldm", **normal(0.0, 1.6), **STRAIGHT),
+    "ldm 1.6 1.6": rival("ldm", **normal(1.6, 1.6), **STRAIGHT),
 }
 
 
-class Round(NamedTuple):
-    recipes: list[str]
-    images: int
-    seeds: tuple[int, ...]
-
-
-ROUNDS: dict[str, Round] = {
-    "screen": Round(list(RECIPES), 15_000, (0, 1)),
-    "5": Round(["chosen", "guided snr 5, uniform"], 5_000, (0, 1)),
-    "15": Round(["chosen", "guided snr 5, uniform"], 15_000, (0, 1)),
-    "40": Round(["chosen", "guided snr 5, uniform"], 40_000, (0, 1)),
-    "120": Round(["chosen", "guided snr 5, uniform"], 120_000, (0, 1)),
-}
+def recipe(name: str) -> Recipe:
+    """Parts of PARTS, "batch 32; flips", each laid over those before it."""
+    found = Recipe()
+    for part in name.split("; "):
+        if part not in PARTS:
+            raise SystemExit(f"{part!r}: expected one of {', '.join(PARTS)}")
+        own = PARTS[part]
+        merged = {
+            key: {**old, **{section: {**old.get(section, {}), **values} for section, values in new.items()}}
+            for key in ("all", "guider", "guided", "sampling", "rival")
+            for old, new in [(getattr(found, key), getattr(own, key))]
+        }
+        rest = {
+            key: getattr(own, key)
+            for key in ("method", "guide", "self_conditioned", "autoguided")
+            if getattr(own, key) != getattr(Recipe(), key)
+        }
+        found = found._replace(**merged, **rest)
+    return found
 
 
 def settings(of: str, recipe: Recipe, images: int, seed: int, which: str) -> Study:
@@ -201,10 +198,10 @@ def settings(of: str, recipe: Recipe, images: int, seed: int, which: str) -> Stu
     own = {
         "guider": recipe.guider,
         "guided": recipe.guided,
-        "sampling": {"sampling": recipe.sampling},
+        "sampling": recipe.sampling,
     }.get(which, recipe.rival)
     chosen = Q.settings("demo", **BASE, data={"source": of, "size": 64})
-    chosen = Q.laid_over(Q.laid_over(chosen, recipe.both), own)
+    chosen = Q.laid_over(Q.laid_over(chosen, recipe.all), own)
     steps = -(-images // chosen.training.batch)
     return Q.laid_over(chosen, {"training": {"steps": steps, "seed": seed}})
 
@@ -323,18 +320,17 @@ def add(key: str, found: dict[str, Any]) -> None:
     print(key, {k: round(v, 3) for k, v in found.items() if isinstance(v, float)}, flush=True)
 
 
-def run(source: str, rounds: list[str], only: list[str]) -> None:
+def run(source: str, images: int, names: list[str], seeds: list[int]) -> None:
     label = "phantom" if source == "phantom" else Path(source).stem
-    of = Q.fold(settings(source, Recipe(), 32, 0, "sampling"), PAIRS)
+    own = settings(source, Recipe(), images, 0, "sampling")
+    of = Q.fold(own, PAIRS)
     if f"{label} | real" not in Q.kept("recipes").get("cells", {}):
-        add(f"{label} | real", floors(of, settings(source, Recipe(), 32, 0, "sampling")))
-    for name in rounds:
-        recipes, images, seeds = ROUNDS[name]
-        for seed in seeds:
-            for recipe in only or recipes:
-                key = f"{label} | {recipe} | {images} | {seed}"
-                if key not in Q.kept("recipes").get("cells", {}):
-                    add(key, cell(of, RECIPES[recipe], source, images, seed))
+        add(f"{label} | real", floors(of, own))
+    for seed in seeds:
+        for name in names:
+            key = f"{label} | {name} | {images} | {seed}"
+            if key not in Q.kept("recipes").get("cells", {}):
+                add(key, cell(of, recipe(name), source, images, seed))
 
 
 COLUMNS = {  # of a cell: its head, the factor and the digits that it is shown with
@@ -381,7 +377,8 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", metavar="SET")
-    parser.add_argument("rounds", nargs="+", choices=ROUNDS)
-    parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("images", type=int, metavar="IMAGES")
+    parser.add_argument("recipes", nargs="+", metavar="RECIPE", help="parts of PARTS, joined by '; '")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     args = parser.parse_args()
-    run(args.source, args.rounds, args.only)
+    run(args.source, args.images, args.recipes, args.seeds)

@@ -31,12 +31,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", metavar="SET")
-    parser.add_argument("recipe", choices=recipes.RECIPES)
+    parser.add_argument("recipe", help="as of benchmarks/recipes.py")
     parser.add_argument("images", type=int)
     parser.add_argument("--pairs", type=int, default=256)
     parser.add_argument("--draws", type=int, default=400)
     args = parser.parse_args()
-    recipe = recipes.RECIPES[args.recipe]
+    recipe = recipes.recipe(args.recipe)
     chosen = recipes.settings(args.source, recipe, args.images, 0, "sampling")
     of = Q.fold(chosen, args.pairs)
     nets = recipes.networks(of, recipe, args.source, args.images, 0)[0]
