@@ -336,35 +336,45 @@ def run(source: str, images: int, names: list[str], seeds: list[int]) -> None:
 COLUMNS = {  # of a cell: its head, the factor and the digits that it is shown with
     "fid": ("FID", 1, 0),
     "kid": ("KID x 1000", 1, 0),
-    "dice": ("TRTS Dice", 100, 1),
-    "contrast": ("contrast, % of real", 100, 0),
-    "area": ("area, % of real", 100, 0),
+    "dice": ("TRTS Dice", 100, 0),
     "single": ("one piece, %", 100, 0),
-    "empty": ("empty, %", 100, 0),
     "copies": ("copies, %", 100, 1),
 }
 
 
-def table(found: dict[str, Any], label: str) -> str:
-    """Markdown: the recipes of a set by images, best FID first; several seeds as mean (least to most)."""
-    cells: dict[tuple[str, int], list[dict[str, Any]]] = {}
+def table(found: dict[str, Any], labels: dict[str, str], left_out: str) -> str:
+    """Markdown: recipes by images and by FID, a group of columns a set; several seeds as mean (least to most).
+
+    labels: name of each set by its label in the cells; left_out: start of the names of recipes that are not shown.
+    """
+    cells: dict[tuple[int, str], dict[str, list[dict[str, Any]]]] = {}
     for key, one in found["cells"].items():
         of, recipe, *rest = key.split(" | ")
-        if of == label:
-            cells.setdefault((recipe, int(rest[0]) if rest else 0), []).append(one)
-    order = sorted(cells, key=lambda row: (row[1], np.mean([one["fid"] for one in cells[row]])))
-    head = ["recipe", "images", "seeds", *(head for head, _, _ in COLUMNS.values()), "training, s"]
+        if of in labels and not recipe.startswith(left_out):
+            cells.setdefault((int(rest[0]) if rest else 0, recipe), {}).setdefault(of, []).append(one)
+
+    def order(row: tuple[int, str]) -> tuple[int, float]:
+        return row[0], min(np.mean([one["fid"] for one in own]) for own in cells[row].values())
+
+    head = [
+        "recipe",
+        "images",
+        *(f"{name}: {own}" for name in labels.values() for own, _, _ in COLUMNS.values()),
+    ]
     rows = []
-    for recipe, images in order:
-        own = cells[recipe, images]
+    for images, recipe in sorted(cells, key=order):
+        sets = cells[images, recipe]
         shown = [
-            several([factor * one[key] for one in own if one.get(key) is not None], digits)
+            several([factor * one[key] for one in sets.get(of, []) if one.get(key) is not None], digits)
+            for of in labels
             for key, (_, factor, digits) in COLUMNS.items()
         ]
-        seconds = [sum(one["training_seconds"]) for one in own if "training_seconds" in one]
+        seconds = [
+            sum(one["training_seconds"]) for own in sets.values() for one in own if "training_seconds" in one
+        ]
         cost = f"{np.mean(seconds):.0f}" if seconds else ""
-        rows.append([recipe, f"{images:,}" if images else "", len(own) if images else "", *shown, cost])
-    return Q.markdown(head, rows)
+        rows.append([recipe, f"{images:,}" if images else "", *shown, cost])
+    return Q.markdown([*head, "training, s"], rows)
 
 
 def several(values: list[float], digits: int) -> str:
