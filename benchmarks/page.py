@@ -74,9 +74,9 @@ def budget(cells: dict[str, Any]) -> Figure:
                 ax.xaxis.set_major_formatter(FuncFormatter(lambda n, _: f"{n / 1000:.0f}"))
                 ax.xaxis.set_minor_formatter(NullFormatter())
         for ax in axes[-1]:
-            ax.set_xlabel("thousands of images that each network saw")
+            ax.set_xlabel("thousands of images a network")
         figure.legend(
-            *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False
+            *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False
         )
     return figure
 
