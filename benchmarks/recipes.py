@@ -20,7 +20,8 @@ import quality as Q
 import torch
 import variants
 
-from pig.core.params import Built, Study
+from pig.core.params import Built, Study, overlay
+from pig.data.conditions import Given
 from pig.metrics import copying, fidelity
 from pig.models.method import Trained, net
 from pig.models.table import METHODS
@@ -66,6 +67,9 @@ BASE: Over = {
         "flips": [],
         "crop": 1.0,
         "clip_norm": 1.0,
+        "validate_every": 160,
+        "validation_draws": 64,
+        "checkpoint_every": 400,
         "antithetic": False,
         "keep": "last",
         "precision": "bf16",
@@ -178,19 +182,14 @@ def recipe(name: str) -> Recipe:
     for part in name.split("; "):
         if part not in PARTS:
             raise SystemExit(f"{part!r}: expected one of {', '.join(PARTS)}")
-        own = PARTS[part]
-        merged = {
-            key: {**old, **{section: {**old.get(section, {}), **values} for section, values in new.items()}}
-            for key in ("all", "guider", "guided", "sampling", "rival")
-            for old, new in [(getattr(found, key), getattr(own, key))]
-        }
-        rest = {
-            key: getattr(own, key)
-            for key in ("method", "guide", "self_conditioned", "autoguided")
-            if getattr(own, key) != getattr(Recipe(), key)
-        }
-        found = found._replace(**merged, **rest)
+        found = Recipe(**overlay(found._asdict(), changes(PARTS[part])))
     return found
+
+
+def changes(part: Recipe) -> dict[str, Any]:
+    """The fields that differ from those of a recipe that changes nothing."""
+    nothing = Recipe()._asdict()
+    return {key: value for key, value in part._asdict().items() if value != nothing[key]}
 
 
 def settings(of: str, recipe: Recipe, images: int, seed: int, which: str) -> Study:
@@ -258,8 +257,8 @@ def cell(of: Q.Fold, recipe: Recipe, source: str, images: int, seed: int) -> dic
     """Quality of PAIRS pairs, and what training and sampling cost."""
     nets, costs, key = networks(of, recipe, source, images, seed)
     chosen = settings(source, recipe, images, seed, "sampling")
-    given = np.random.default_rng(0).permutation(len(of.train))[np.arange(PAIRS) % len(of.train)]
-    masks = of.train.masks[given] if METHODS[recipe.method].masks else None
+    given = METHODS[recipe.method].masks
+    masks = Given(of.train, given == "varied", 0).of(range(PAIRS))[0] if given else None
     pairs = Q.sample(nets, chosen, PAIRS, recipe.method, masks)
     np.savez_compressed(KEPT / f"{key}.npz", images=pairs.images[:64], masks=pairs.masks[:64])
     return {
