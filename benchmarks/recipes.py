@@ -136,6 +136,7 @@ PARTS: dict[str, Recipe] = {
     # draws and weights
     "guider snr 1-5, uniform": guider(**UNIFORM, **snr(1.0, 5.0)),
     "guider snr 1-5, -1 2.4": guider(**snr(1.0, 5.0)),
+    "guider -3 2.4": guider(**normal(-3.0, 2.4)),
     "guider 1.6 1.6": guider(**normal(1.6, 1.6)),
     "guided snr 5, uniform": guided(**UNIFORM, **snr(None, 5.0)),
     "guided snr 20": guided(**snr(None, 20.0)),
@@ -146,6 +147,8 @@ PARTS: dict[str, Recipe] = {
     "guided 2.6 1.6": guided(**normal(2.6, 1.6)),
     "guided v": guided(prediction="v"),
     "guided eps": guided(prediction="eps"),
+    # sampling
+    "with noise": Recipe(sampling={"sampling": {"solver": "dpmpp2m_sde", "steps": 25}}),
     # the guide
     "guide unclamped": guided(clip_guide=False),
     "guide noised 0.2": Recipe(guide={"noise": 0.2}),

@@ -24,6 +24,7 @@ from pig.models.table import METHODS, NETS, Autoencoder, Params, order
 from pig.models.unet import parameters
 
 UNIFORM = ("ddpm", "ddim")
+SECOND = ("dpmpp2m", "dpmpp2m_sde")  # the solvers of second order
 SMOKE, DEMO = (load("params.yaml", Params, profile) for profile in ("smoke", "demo"))
 TINY = {
     "network": Network(width=8, multipliers=[1, 2], blocks=1, dropout=0.0, stem=2, groups=8, told=False),
@@ -73,15 +74,16 @@ def samples(method, numbers=range(1), given=None, **changed):
     return torch.cat(both)
 
 
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp2m_sde"])
 @pytest.mark.parametrize("method", METHODS)
-def test_sample_i_is_bit_identical_alone_in_a_batch_and_in_a_shard(method):
+def test_sample_i_is_bit_identical_alone_in_a_batch_and_in_a_shard(method, solver):
     """Paired methods give masks, and conditional ones those that they were given."""
-    kind, whole = METHODS[method], samples(method, range(6))
+    kind, whole = METHODS[method], samples(method, range(6), solver=solver)
     assert whole.shape == (6, 2 if kind.paired else 1, 16, 16)
     if kind.masks:
         assert np.array_equal(whole[:, 0] > 0, masks(16)[:6])
     for cuts in [[0, 1, 6], [0, 2, 3, 5, 6], [0, 4, 6]]:
-        shards = [samples(method, range(*cut)) for cut in pairwise(cuts)]
+        shards = [samples(method, range(*cut), solver=solver) for cut in pairwise(cuts)]
         assert torch.equal(whole, torch.cat(shards))
     assert not torch.equal(whole[0], whole[1])
 
@@ -91,7 +93,17 @@ def test_sample_i_is_bit_identical_alone_in_a_batch_and_in_a_shard(method):
     [
         *((method, {"given": masks(8)[[0]]}, {"given": masks(8)[[7]]}) for method in ("segguided", "ldm")),
         ("pig", {}, {"guide": "local_mean"}),  # the published guide
-        *((method, {}, {"solver": "dpmpp2m"}) for method in METHODS if method not in UNIFORM),
+        *(
+            (method, {}, {"solver": solver})
+            for method in METHODS
+            if method not in UNIFORM
+            for solver in SECOND
+        ),
+        *(
+            (method, {"solver": SECOND[0]}, {"solver": SECOND[1]})
+            for method in METHODS
+            if method not in UNIFORM
+        ),
     ],
 )
 def test_masks_guide_and_solver_change_the_image(method, one, other):

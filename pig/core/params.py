@@ -145,7 +145,7 @@ class Sampling(Section):
     steps: Count
     ddim_steps: Count
     ddpm_steps: Count
-    solver: Literal["ddim", "dpmpp2m"]
+    solver: Literal["ddim", "dpmpp2m", "dpmpp2m_sde"]
     spacing: Literal["trailing", "leading", "log_snr"]
     clip: bool
     settle: Share | None

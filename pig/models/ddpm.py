@@ -6,10 +6,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from pig.core.params import Built, Sampling, Shared
-from pig.diffusion import Move, ddim, sample_images
+from pig.diffusion import Move, sample_images
 from pig.models.losses import loss_of_chain
-from pig.models.method import Batch, Frozen, Net, Sampler, Tile, denoiser, first_noise, images, unet
-from pig.models.solvers import ancestral, times
+from pig.models.method import Batch, Frozen, Net, Sampler, Tile, denoiser, images, noise_of, unet
+from pig.models.solvers import SOLVERS, Fresh, ancestral, times
 from pig.models.table import Denoising
 from pig.models.unet import Unguided
 
@@ -27,14 +27,12 @@ def loss(model: nn.Module, frozen: Frozen, batch: Batch, settings: Settings) -> 
     return loss_of_chain(model, batch.y0, None, batch, settings, settings.ddpm)
 
 
-def uniform(solver: str, key: str, move: Callable[[Tensor, Callable[[], Tensor]], Move]) -> Sampler:
-    """sampling.`key` uniform steps by `move` (alphabar, fresh noise), whatever sampling.solver and log_snr say."""
+def uniform(solver: str, key: str, move: Callable[[Tensor, Fresh], Move]) -> Sampler:
+    """sampling.`key` uniform steps by `move`, whatever sampling.solver and log_snr say."""
 
     def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[None, Tensor]]:
-        def fresh() -> Tensor:  # each row's noise comes from its own generator
-            return first_noise(tile, 1, nets["ddpm"])
-
         model = denoiser(nets["ddpm"], tile.alphabar, sampling, sampling.clip)
+        fresh = noise_of(tile, 1, nets["ddpm"])
         at = times(tile.alphabar, getattr(sampling, key), sampling.uniform)
         steps = sample_images(model, fresh(), None, tile.alphabar, at, lambda alphabar: move(alphabar, fresh))
         return ((None, y0_hat) for y0_hat in steps)
@@ -45,6 +43,6 @@ def uniform(solver: str, key: str, move: Callable[[Tensor, Callable[[], Tensor]]
 NETS: dict[str, Net[Any, Any]] = {"ddpm": Net(Built, Settings, make, loss, lambda s: s.ddpm.prediction)}
 SAMPLERS = {
     "ddpm": uniform("ancestral", "ddpm_steps", ancestral),
-    "ddim": uniform("ddim", "ddim_steps", lambda alphabar, fresh: ddim(alphabar)),
+    "ddim": uniform("ddim", "ddim_steps", SOLVERS["ddim"]),
     "unconditional": images("ddpm"),
 }

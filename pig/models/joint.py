@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from pig.core.params import Built, Sampling, Shared
 from pig.models.losses import loss_of_chain
-from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, first_noise, unet
+from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, noise_of, unet
 from pig.models.table import Denoising
 from pig.models.unet import Unguided, parameters
 
@@ -39,7 +39,7 @@ def loss(model: nn.Module, frozen: Frozen, batch: Batch, settings: Settings) -> 
 def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor, Tensor]]:
     """One chain of two channels."""
     model = denoiser(nets["joint"], tile.alphabar, sampling, sampling.clip)
-    steps = chain(model, None, first_noise(tile, 2, nets["joint"]), sampling)
+    steps = chain(model, None, noise_of(tile, 2, nets["joint"]), sampling)
     return ((both[:, :1], both[:, 1:]) for both in steps)
 
 

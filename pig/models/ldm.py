@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from pig.core.params import Sampling
-from pig.diffusion import seeded_noise
 from pig.models import autoencoder as kl
 from pig.models.losses import loss_of_chain
-from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, on, unet
+from pig.models.method import Batch, Frozen, Net, Sampler, Tile, chain, denoiser, noise_of, unet
 from pig.models.table import Denoising
 from pig.models.unet import Concatenated
 
@@ -39,8 +38,9 @@ def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tenso
     assert tile.masks is not None
     autoencoder = frozen_autoencoder(nets)
     model = denoiser(nets["ldm"], tile.alphabar, sampling, clip=False)
-    zT = seeded_noise(tile.generators, autoencoder.shape(*tile.shape)).to(on(nets["ldm"]))
-    for i, z0_hat in enumerate(chain(model, autoencoder.shrink(tile.masks), zT, sampling), 1):
+    channels, height, width = autoencoder.shape(*tile.shape)
+    fresh = noise_of(tile._replace(shape=(height, width)), channels, nets["ldm"])
+    for i, z0_hat in enumerate(chain(model, autoencoder.shrink(tile.masks), fresh, sampling), 1):
         yield tile.masks, autoencoder.decode(z0_hat) if i == sampling.steps else z0_hat
 
 

@@ -15,6 +15,7 @@ from torch import Generator, Tensor, nn
 from pig.core.params import Built, Process, Sampling, Shared
 from pig.diffusion import (
     Denoiser,
+    Move,
     cosine_schedule,
     linear_schedule,
     local_mean,
@@ -24,7 +25,7 @@ from pig.diffusion import (
 )
 from pig.models import table
 from pig.models.augment import TOLD
-from pig.models.solvers import SOLVERS, times
+from pig.models.solvers import SOLVERS, Fresh, times
 from pig.models.unet import UNet
 
 MASKS: dict[str, Callable[[Tensor], Tensor]] = {"sign": sign, "local_mean": local_mean}
@@ -140,15 +141,20 @@ def denoiser(trained: Trained, alphabar: Tensor, sampling: Sampling, clip: bool)
     return Denoiser(model, alphabar, trained.prediction, clip)
 
 
-def chain(model: Denoiser, guide: Tensor | None, yT: Tensor, sampling: Sampling) -> Iterator[Tensor]:
-    """One chain from the noise yT, by the times and moves of `sampling`: y0_hat after each step."""
+def chain(model: Denoiser, guide: Tensor | None, fresh: Fresh, sampling: Sampling) -> Iterator[Tensor]:
+    """One chain from fresh noise, by the times and moves of `sampling`: y0_hat after each step."""
     at = times(model.alphabar, sampling.steps, sampling.spacing)
-    return sample_images(model, yT, guide, model.alphabar, at, SOLVERS[sampling.solver])
+    return sample_images(model, fresh(), guide, model.alphabar, at, solver(sampling, fresh))
 
 
-def first_noise(tile: Tile, channels: int, trained: Trained) -> Tensor:
-    """yT of a tile, (B, channels, H, W), where the network is."""
-    return seeded_noise(tile.generators, (channels, *tile.shape)).to(on(trained))
+def solver(sampling: Sampling, fresh: Fresh) -> Callable[[Tensor], Move]:
+    """The moves of a chain by sampling.solver; what is drawn in a step comes from `fresh`."""
+    return lambda alphabar: SOLVERS[sampling.solver](alphabar, fresh)
+
+
+def noise_of(tile: Tile, channels: int, trained: Trained) -> Fresh:
+    """Gives (B, channels, H, W) at each call, where the network is; each row's from its own generator."""
+    return lambda: seeded_noise(tile.generators, (channels, *tile.shape)).to(on(trained))
 
 
 def images(name: str) -> Sampler:
@@ -156,7 +162,7 @@ def images(name: str) -> Sampler:
 
     def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tensor | None, Tensor]]:
         model = denoiser(nets[name], tile.alphabar, sampling, sampling.clip)
-        steps = chain(model, tile.masks, first_noise(tile, 1, nets[name]), sampling)
+        steps = chain(model, tile.masks, noise_of(tile, 1, nets[name]), sampling)
         return ((tile.masks, y0_hat) for y0_hat in steps)
 
     return Sampler(sample)

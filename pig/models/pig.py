@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from pig.core.params import Built, Sampling, Shared
 from pig.diffusion import Denoiser, Estimate, guided_loss, guider_loss, sample_pairs
 from pig.models.losses import draw_for, times_sigmoid, told, weight
-from pig.models.method import MASKS, Batch, Frozen, Net, Sampler, Tile, denoiser, first_noise, unet
-from pig.models.solvers import SOLVERS, times
+from pig.models.method import MASKS, Batch, Frozen, Net, Sampler, Tile, denoiser, noise_of, solver, unet
+from pig.models.solvers import times
 from pig.models.table import Denoising, Guided
 from pig.models.unet import Concatenated
 
@@ -53,12 +53,13 @@ def sample(nets: Frozen, tile: Tile, sampling: Sampling) -> Iterator[tuple[Tenso
         denoiser(nets[name], tile.alphabar, sampling, sampling.clip) for name in ("guider", "guided")
     )
     # Laid out in memory as later x_t and y_t are, or the networks would be compiled once more.
-    both = first_noise(tile, 2, nets["guider"])
+    both = noise_of(tile, 2, nets["guider"])()
     xT, yT = both[:, :1].contiguous(), both[:, 1:].contiguous()
     at = times(tile.alphabar, sampling.steps, sampling.spacing)
     first = resting(guider, at[awake(sampling) - 1])
     second = thresholded(guided) if sampling.guide == "local_mean" else guided
-    return sample_pairs(first, second, xT, yT, tile.alphabar, at, SOLVERS[sampling.solver])
+    moves = solver(sampling, noise_of(tile, 1, nets["guider"]))
+    return sample_pairs(first, second, xT, yT, tile.alphabar, at, moves)
 
 
 def awake(sampling: Sampling) -> int:

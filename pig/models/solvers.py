@@ -7,6 +7,8 @@ from torch import Tensor
 
 from pig.diffusion import Move, ddim, step, timesteps
 
+Fresh = Callable[[], Tensor]  # gives noise of the shape of the state, other noise at each call
+
 
 def times(alphabar: Tensor, steps: int, spacing: str = "trailing") -> Sequence[int]:
     """The `steps` descending times at which a sampler calls the network, with the 0 at which it ends.
@@ -37,11 +39,12 @@ def _even_in_log_snr(alphabar: Tensor, steps: int) -> list[int]:
     return found[::-1]
 
 
-def dpmpp2m(alphabar: Tensor) -> Move:
-    """The moves of one chain by DPM-Solver++ (2M), Lu et al. 2022 (arXiv 2211.01095), Algorithm 2: of second order.
+def second_order(alphabar: Tensor, first_order: Move) -> Move:
+    """The moves of one chain by `first_order` with D in place of x0_hat.
 
-    That is Eq. 7 with D in place of x0_hat: x0_hat extrapolated from the step before to the middle of this one, in
-    half the log-SNR. The first step, and the last one, whose end is infinitely far, are those of DDIM.
+    D is x0_hat extrapolated from the step before to the middle of this one, in half the log-SNR. The first step, and
+    the last one, whose end is infinitely far, stay of first order. Of DDIM it makes DPM-Solver++ (2M), Lu et al. 2022
+    (arXiv 2211.01095), Algorithm 2; of Eq. 7 with noise SDE-DPM-Solver++ (2M), their Appendix.
     """
     half_log_snr = torch.logit(alphabar) / 2
     before: list[tuple[int, Tensor]] = []
@@ -54,16 +57,13 @@ def dpmpp2m(alphabar: Tensor) -> Move:
             D = x0_hat + h / (2 * h_before) * (x0_hat - previous)
             eps = (xt - alphabar[t].sqrt() * D) / (1 - alphabar[t]).sqrt()
         before[:] = [(t, x0_hat)]
-        return step(D, eps, alphabar[s])
+        return first_order(xt, D, eps, t, s)
 
     return move
 
 
-def ancestral(alphabar: Tensor, fresh: Callable[[], Tensor]) -> Move:
-    """The moves of one chain by Eq. 7 with noise, strided or not (Song et al. 2021, Eq. 16 at eta = 1): DDPM.
-
-    fresh: gives the noise of a step, of the shape of the state.
-    """
+def ancestral(alphabar: Tensor, fresh: Fresh) -> Move:
+    """The moves of one chain by Eq. 7 with noise, strided or not (Song et al. 2021, Eq. 16 at eta = 1): DDPM."""
 
     def move(xt: Tensor, x0_hat: Tensor, eps: Tensor, t: int, s: int) -> Tensor:
         a, b = alphabar[t], alphabar[s]
@@ -73,4 +73,9 @@ def ancestral(alphabar: Tensor, fresh: Callable[[], Tensor]) -> Move:
     return move
 
 
-SOLVERS = {"ddim": ddim, "dpmpp2m": dpmpp2m}
+# Of one chain: (alphabar, the noise of its steps) -> its moves.
+SOLVERS: dict[str, Callable[[Tensor, Fresh], Move]] = {
+    "ddim": lambda alphabar, fresh: ddim(alphabar),
+    "dpmpp2m": lambda alphabar, fresh: second_order(alphabar, ddim(alphabar)),
+    "dpmpp2m_sde": lambda alphabar, fresh: second_order(alphabar, ancestral(alphabar, fresh)),
+}

@@ -31,6 +31,10 @@ PAPER_OVERLAP: dict[tuple[str, int], tuple[str, tuple[float, ...]]] = {
     ("pig", 2): ("+ PIG_3072", (59.14, 47.92, 60.65, 65.66)),
 }
 NOT_COMPARABLE = "other, private data ({source}), not comparable with ours"
+SECOND_ORDER = {
+    "dpmpp2m": "DPM-Solver++ (2M)",
+    "dpmpp2m_sde": "SDE-DPM-Solver++ (2M)",
+}  # sampling.solver: its name
 
 CROPS, PAPER = "Lesion crops", "Paper"  # heads over heads
 LEAK = "-leak"  # ends the names of sets whose generator saw the test patients
@@ -187,8 +191,9 @@ def table1(
 
 def _solver(costs: Sequence[Mapping[str, Any]]) -> str:
     """What samples where it is not DDIM; the rows DDPM and DDIM are sampled as they are called."""
-    other = any(cost.get("solver", {}).get("solver", "ddim") == "dpmpp2m" for cost in costs)
-    return "Sampled by DPM-Solver++ (2M), but DDPM and DDIM by the samplers of these names" if other else ""
+    used = {cost.get("solver", {}).get("solver") for cost in costs}
+    names = [name for solver, name in SECOND_ORDER.items() if solver in used]
+    return f"Sampled by {names[0]}, but DDPM and DDIM by the samplers of these names" if names else ""
 
 
 def _by_set(scores: Sequence[Mapping[str, Any]], name: str) -> dict[str, Mapping[str, Any]]:
