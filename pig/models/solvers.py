@@ -44,7 +44,7 @@ def second_order(alphabar: Tensor, first_order: Move) -> Move:
 
     D is x0_hat extrapolated from the step before to the middle of this one, in half the log-SNR. The first step, and
     the last one, whose end is infinitely far, stay of first order. Of DDIM it makes DPM-Solver++ (2M), Lu et al. 2022
-    (arXiv 2211.01095), Algorithm 2; of Eq. 7 with noise SDE-DPM-Solver++ (2M), their Appendix.
+    (arXiv 2211.01095), Algorithm 2; of Eq. 7 with noise SDE-DPM-Solver++ (2M) of the same paper.
     """
     half_log_snr = torch.logit(alphabar) / 2
     before: list[tuple[int, Tensor]] = []

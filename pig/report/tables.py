@@ -31,10 +31,10 @@ PAPER_OVERLAP: dict[tuple[str, int], tuple[str, tuple[float, ...]]] = {
     ("pig", 2): ("+ PIG_3072", (59.14, 47.92, 60.65, 65.66)),
 }
 NOT_COMPARABLE = "other, private data ({source}), not comparable with ours"
-SECOND_ORDER = {
+SECOND_ORDER = {  # solvers of `sampling`
     "dpmpp2m": "DPM-Solver++ (2M)",
     "dpmpp2m_sde": "SDE-DPM-Solver++ (2M)",
-}  # sampling.solver: its name
+}
 
 CROPS, PAPER = "Lesion crops", "Paper"  # heads over heads
 LEAK = "-leak"  # ends the names of sets whose generator saw the test patients
