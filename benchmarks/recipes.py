@@ -148,7 +148,10 @@ PARTS: dict[str, Recipe] = {
     "guided v": guided(prediction="v"),
     "guided eps": guided(prediction="eps"),
     # sampling
-    **{f"noise, {n} steps": Recipe(sampling={"sampling": {"solver": "dpmpp2m_sde", "steps": n}}) for n in (25, 50)},
+    **{
+        f"noise, {n} steps": Recipe(sampling={"sampling": {"solver": "dpmpp2m_sde", "steps": n}})
+        for n in (25, 50)
+    },
     # the guide
     "guide unclamped": guided(clip_guide=False),
     "guide noised 0.2": Recipe(guide={"noise": 0.2}),

@@ -144,7 +144,7 @@ def equal_line(row):
     ]
 
 
-NAMES = {"ddim": "DDIM", "dpmpp2m": "DPM-Solver++ (2M)"}
+NAMES = {"ddim": "DDIM", "dpmpp2m": "DPM-Solver++ (2M)", "dpmpp2m_sde": "the same with noise"}
 
 
 def gap(values, digits):
