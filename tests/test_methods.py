@@ -2,7 +2,7 @@
 
 import importlib
 from functools import partial
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import diffusers
 import numpy as np
@@ -20,11 +20,11 @@ from pig.models.generator import Model, evaluations
 from pig.models.loading import read_net
 from pig.models.losses import draw, normal_log_snr, uniform
 from pig.models.method import Batch, Trained, net, sampler, schedule
+from pig.models.solvers import SOLVERS
 from pig.models.table import METHODS, NETS, Autoencoder, Params, order
 from pig.models.unet import parameters
 
 UNIFORM = ("ddpm", "ddim")
-SECOND = ("dpmpp2m", "dpmpp2m_sde")  # the solvers of second order
 SMOKE, DEMO = (load("params.yaml", Params, profile) for profile in ("smoke", "demo"))
 TINY = {
     "network": Network(width=8, multipliers=[1, 2], blocks=1, dropout=0.0, stem=2, groups=8, told=False),
@@ -94,15 +94,10 @@ def test_sample_i_is_bit_identical_alone_in_a_batch_and_in_a_shard(method, solve
         *((method, {"given": masks(8)[[0]]}, {"given": masks(8)[[7]]}) for method in ("segguided", "ldm")),
         ("pig", {}, {"guide": "local_mean"}),  # the published guide
         *(
-            (method, {}, {"solver": solver})
+            (method, {"solver": one}, {"solver": other})
             for method in METHODS
             if method not in UNIFORM
-            for solver in SECOND
-        ),
-        *(
-            (method, {"solver": SECOND[0]}, {"solver": SECOND[1]})
-            for method in METHODS
-            if method not in UNIFORM
+            for one, other in combinations(SOLVERS, 2)
         ),
     ],
 )
