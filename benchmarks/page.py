@@ -75,6 +75,7 @@ def studies_table() -> str:
 TABLES = {
     "studies": studies_table,
     "solvers": lambda: solvers.equal_table(Q.kept("solvers")),
+    "noise": lambda: solvers.equal_table(Q.kept("solvers"), noise=True),
     "recipes": lambda: recipes.table(Q.kept("recipes"), SETS, LEFT_OUT),
     "precision": lambda: precision.rates_table(Q.kept("precision")),
 }

@@ -53,6 +53,7 @@ BASE: Over = {
         "dropout": 0.0,
         "told": False,
     },
+    "phantom": {"patients": 100, "slices": 4},
     "process": {"beta_T": 0.02},
     "guider": {"prediction": "x0", **normal(-1.0, 2.4), **STRAIGHT},
     "guided": {"prediction": "x0", **normal(1.6, 1.6), **STRAIGHT, "clip_guide": True, "loss_weight": "none"},
@@ -284,14 +285,14 @@ def score(pairs: Q.Sampled, of: Q.Fold, chosen: Study) -> dict[str, Any]:
     }
     return {
         **means,
-        "copies": copies(pairs.images, pairs.masks, of),
+        **copies(pairs.images, pairs.masks, of),
         "kid": fidelity.kid(found.features, of.reference, 100, 50, 0).mean * 1000,
         "fid": fidelity.frechet_distance(found.features, of.reference),
     }
 
 
-def copies(images: Any, masks: Any, of: Q.Fold) -> float:
-    """Share of pairs flagged as copies of a training pair by image and mask together; 0.01 is chance."""
+def copies(images: Any, masks: Any, of: Q.Fold) -> dict[str, float]:
+    """Share flagged as copies of a training pair, by slice alone and by slice and mask together; 0.01 is chance."""
 
     def searched(images: Any, masks: Any, own: list[str]) -> copying.Set:
         ids = [str(i) for i in range(len(images))]
@@ -301,7 +302,8 @@ def copies(images: Any, masks: Any, of: Q.Fold) -> float:
     scales = copying.calibrate(real[1], real[0])
     queries = searched(images, masks, [f"generated {i}" for i in range(len(images))])
     found, expected = (copying.report(each, *real, scales) for each in (queries, real[1]))
-    return float(copying.are_copies(found, expected, "joint").mean())
+    by = {"copied_slices": "image", "copies": "joint"}
+    return {key: float(copying.are_copies(found, expected, kind).mean()) for key, kind in by.items()}
 
 
 def floors(of: Q.Fold, chosen: Study) -> dict[str, Any]:
@@ -343,7 +345,8 @@ COLUMNS = {  # of a cell: its head, the factor and the digits that it is shown w
     "kid": ("KID x 1000", 1, 0),
     "dice": ("TRTS Dice", 100, 0),
     "single": ("one piece, %", 100, 0),
-    "copies": ("copies, %", 100, 1),
+    "copied_slices": ("copied slices, %", 100, 1),
+    "copies": ("copied pairs, %", 100, 1),
 }
 
 

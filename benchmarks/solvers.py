@@ -4,8 +4,9 @@
 
 All samplers start from the same noise, so pair i of each is the same pair up to the solver's error: differences are
 paired, and the same pairs and patients are drawn for both sides of an interval. The reference of the paper is DDIM in
-256 steps; the end of the flow itself is taken from DPM-Solver++ (2M) in 256. Writes
-benchmarks/results/solvers.json; benchmarks/page.py puts its table into docs/speed.md.
+256 steps; the end of the flow itself is taken from DPM-Solver++ (2M) in 256. Solvers with noise are compared with their
+own 256 steps: all take their noise from one Brownian path a chain. Writes benchmarks/results/solvers.json;
+benchmarks/page.py puts its tables into docs/speed.md.
 """
 
 import argparse
@@ -13,8 +14,10 @@ import argparse
 import numpy as np
 import quality as Q
 import recipes
+import torch
 
 from pig.metrics import fidelity
+from pig.models.solvers import SOLVERS, ancestral, second_order
 
 PAPER = ("ddim", "trailing", 256, None)
 END = ("dpmpp2m", "log_snr", 256, None)
@@ -24,6 +27,24 @@ TRIED = [
     *(("ddim", "trailing", n, None) for n in (32, 64)),
     ("dpmpp2m", "trailing", 32, None),
 ]
+NOISED_END = ("dpmpp2m_sde", "log_snr", 256, None)
+NOISED = [("dpmpp2m_sde", "log_snr", n, None) for n in (50, 25, 32, 100, 16)]
+
+
+def on_one_path(alphabar, fresh):
+    """dpmpp2m_sde whose noise in a step from t to s is the increment of a Brownian motion from snr_t to snr_s, over its
+    standard deviation: what Eq. 7 adds is such an integral, so that few steps and many follow the same path."""
+    generator = torch.Generator().manual_seed(int(torch.as_tensor(fresh()).double().abs().sum() * 1e6))
+    shape, widths = fresh().shape, (-torch.logit(alphabar[1:]).exp().diff()).sqrt()
+
+    def increment(t, s):
+        parts = (widths[i - 1] * torch.randn(shape, generator=generator) for i in range(t - 1, s - 1, -1))
+        return sum(parts) / widths[s - 1 : t - 1].norm()
+
+    def move(xt, x0_hat, eps, t, s):
+        return ancestral(alphabar, lambda: increment(t, s))(xt, x0_hat, eps, t, s)
+
+    return second_order(alphabar, move)
 
 
 def main() -> None:
@@ -35,12 +56,17 @@ def main() -> None:
     parser.add_argument("images", type=int)
     parser.add_argument("--pairs", type=int, default=256)
     parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--noise", action="store_true", help="the solvers with noise, not the others")
     args = parser.parse_args()
     recipe = recipes.recipe(args.recipe)
     chosen = recipes.settings(args.source, recipe, args.images, 0, "sampling")
     of = Q.fold(chosen, args.pairs)
     nets = recipes.networks(of, recipe, args.source, args.images, 0)[0]
     rows = {}
+    end, reference, others = (NOISED_END, NOISED_END, NOISED) if args.noise else (END, PAPER, TRIED)
+    SOLVERS["dpmpp2m_sde"] = on_one_path
+    kept = Q.kept("solvers").get("rows", [])
+    kept = [one for one in kept if (one["solver"] == NOISED_END[0]) != args.noise]
 
     def tried(key):
         names = ("solver", "spacing", "steps", "settle")
@@ -49,16 +75,17 @@ def main() -> None:
         print(*key, f"{pairs.seconds:.3f} s a pair", flush=True)
         return pairs, Q.judge(pairs, of, own)
 
-    facts = {"machine": Q.machine(), "pairs": args.pairs, "draws": args.draws, "networks": vars(args)}
-    for key in [END, PAPER, *TRIED]:
+    networks = {"source": args.source, "recipe": args.recipe, "images": args.images}
+    facts = {"machine": Q.machine(), "pairs": args.pairs, "draws": args.draws, "networks": networks}
+    for key in dict.fromkeys([end, reference, *others]):
         rows[key] = tried(key)
-        if PAPER in rows:
+        if reference in rows:
             lines = [
                 {"solver": one[0], "spacing": one[1], "steps": one[2], "settle": one[3]}
-                | row(rows, one, PAPER, END, of, args.draws)
+                | row(rows, one, reference, end, of, args.draws)
                 for one in rows
             ]
-            Q.keep("solvers", {**facts, "rows": lines})
+            Q.keep("solvers", {**facts, "rows": [*kept, *lines]})
 
 
 def row(rows, key, against, end, of, draws):
@@ -113,13 +140,12 @@ def dice_of(a, b):
     return float(np.where(sizes > 0, 2 * both / np.maximum(sizes, 1), 1.0).mean())
 
 
-def equal_table(found):
-    """Markdown: every sampler against DDIM in 256 steps, with intervals of the differences."""
+def equal_table(found, noise=False):
+    """Markdown: every sampler, with noise in its steps or without, and how it differs from the 256 steps of these."""
     head = ["solver", "times", "steps", "guider rests", "s a pair", "FID", "difference", "KID x 1000",
             "difference", "TRTS Dice", "difference", "contrast", "difference", "greys off", "mask Dice"]  # fmt: skip
-    lines = sorted(
-        found["rows"], key=lambda row: (row["solver"], row["spacing"], row["steps"], row["settle"] or 1)
-    )
+    rows = [row for row in found["rows"] if (row["solver"] == NOISED_END[0]) == noise]
+    lines = sorted(rows, key=lambda row: (row["solver"], row["spacing"], row["steps"], row["settle"] or 1))
     return Q.markdown(head, [equal_line(row) for row in lines])
 
 
@@ -144,7 +170,7 @@ def equal_line(row):
     ]
 
 
-NAMES = {"ddim": "DDIM", "dpmpp2m": "DPM-Solver++ (2M)", "dpmpp2m_sde": "the same with noise"}
+NAMES = {"ddim": "DDIM", "dpmpp2m": "DPM-Solver++ (2M)", "dpmpp2m_sde": "SDE-DPM-Solver++ (2M)"}
 
 
 def gap(values, digits):
